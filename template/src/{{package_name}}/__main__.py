@@ -1,0 +1,124 @@
+# Managed by gpu-ml-template: copier update merges fixes into this file.
+"""The command line; it imports the framework only when there is work for it."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from . import files, runs
+from .config import RECIPES, Config, UserError
+
+PROGRAM = f"python -m {__package__}"
+USAGE = f"""usage: {PROGRAM} COMMAND ...
+
+  train [RECIPE]    train, or resume a run; RECIPE is {", ".join(RECIPES)}
+  evaluate RUN_DIR  measure a run's best model again and write its report
+  export RUN_DIR    write a run's best model for serving
+
+{PROGRAM} COMMAND --help tells the options."""
+Format = Literal["auto", "saved_model", "onnx"]
+INTERRUPTED = 75  # EX_TEMPFAIL: a scheduler may start the same command again
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Options of `train`."""
+
+    config: tyro.conf.OmitArgPrefixes[Config]
+    run_dir: Path | None = None
+    """Directory of the run: created, or resumed if a run is in it (runs/<time>-<recipe>)."""
+    resume: bool = False
+    """Resume the newest unfinished run of the recipe."""
+
+
+def train(arguments: list[str]) -> None:
+    named = bool(arguments) and not arguments[0].startswith("-")
+    recipe = arguments[0] if named else "digits"
+    if recipe not in RECIPES:
+        raise UserError(f"unknown recipe {recipe!r}: choose one of {', '.join(RECIPES)}")
+
+    def parse(default: Config) -> TrainOptions:
+        usage = f"{PROGRAM} train [{'|'.join(RECIPES)}]"
+        texts = {"prog": usage, "description": f"Train: {RECIPES[recipe].__doc__}"}
+        options = TrainOptions(default)
+        return tyro.cli(TrainOptions, args=arguments[named:], default=options, **texts)
+
+    options = parse(RECIPES[recipe]())
+    if options.resume and options.run_dir:
+        raise UserError("--resume looks for the run itself: give it or --run-dir, not both")
+    run_dir = runs.newest_unfinished(recipe) if options.resume else options.run_dir
+    run_dir = run_dir or runs.new_dir(recipe)
+    runs.check_place(run_dir)
+    if (run_dir / "config.json").exists():
+        stored = runs.load_config(run_dir)  # the defaults, so that only what is typed can differ
+        if named and stored.recipe != recipe:
+            raise UserError(f"{run_dir} is a run of {stored.recipe}, not of {recipe}")
+        options = parse(stored)
+    from .interrupt import Interrupted
+    from .train import train as run
+
+    try:
+        metrics = run(options.config, run_dir)
+    except Interrupted as interrupted:
+        print(f"{interrupted}; go on with: {PROGRAM} train --run-dir {run_dir}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    print_results(run_dir, metrics)
+
+
+def evaluate(run_dir: tyro.conf.Positional[Path]) -> None:
+    """Measure a finished run's best model again on the test split, and write its report.
+
+    Args:
+        run_dir: Directory of the run.
+    """
+    runs.load_config(run_dir)
+    from .evaluate import evaluate as run
+
+    print_results(run_dir, run(run_dir))
+
+
+def export(run_dir: tyro.conf.Positional[Path], format: Format = "auto") -> None:
+    """Write a finished run's best model for serving, and prove it on a batch of the test split.
+
+    Args:
+        run_dir: Directory of the run.
+        format: auto is saved_model for TensorFlow and onnx for the others.
+    """
+    runs.load_config(run_dir)
+    from .export import export as run
+
+    path, difference = run(run_dir, format)
+    print(f"wrote {path}: its logits differ from Keras' by at most {difference:.1e} on test images")
+
+
+def print_results(run_dir: Path, metrics: dict[str, float]) -> None:
+    print(
+        f"best epoch {metrics['best_epoch']}: validation accuracy {metrics['val_accuracy']:.4f}, "
+        f"test accuracy {metrics['test_accuracy']:.4f}\nreport: {run_dir / 'report.html'}"
+    )
+
+
+def main() -> None:
+    command, *arguments = sys.argv[1:] or ["--help"]
+    try:
+        if command in ("-h", "--help"):
+            print(USAGE)
+        elif command == "train":
+            train(arguments)
+        elif function := {"evaluate": evaluate, "export": export}.get(command):
+            tyro.cli(function, args=arguments, prog=f"{PROGRAM} {command}")
+        else:
+            raise UserError(f"unknown command {command!r}: choose train, evaluate or export")
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {files.explain(error)}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

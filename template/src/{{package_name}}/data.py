@@ -1,0 +1,96 @@
+# Yours: gpu-ml-template gave this file once and never changes it.
+"""Data sets: what config.data names becomes a train, a validation and a test split.
+
+Images are uint8 (0 to 255) of shape (height, width, channels), labels are int32 class numbers.
+"""
+
+import hashlib
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from .config import Config, UserError
+from .images import read_images
+from .pipeline import Arrays, Dataset, Split
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
+
+
+def load(config: Config) -> Dataset:
+    """Return the data set of a config; UserError if the data is not there or cannot be used."""
+    sets = {"digits": digits, "image_folder": image_folder, "synthetic": synthetic}
+    return sets[config.data](config)
+
+
+def in_memory(images: np.ndarray, labels: np.ndarray) -> Split:
+    """Return a split over arrays that are in memory already."""
+    return Split(len(images), lambda indices: (images[indices], labels[indices]))
+
+
+def digits(config: Config) -> Dataset:
+    """Return scikit-learn's 1,797 scans of digits, 8 x 8 pixels, split 70/15/15 class by class."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    raw = load_digits()
+    images = (raw.images[..., None] * (255 / 16)).astype("uint8")
+    labels = raw.target.astype("int32")
+    everything = np.arange(len(labels))
+    train, rest = train_test_split(everything, test_size=0.3, stratify=labels, random_state=0)
+    validation, test = train_test_split(rest, test_size=0.5, stratify=labels[rest], random_state=0)
+    splits = (in_memory(images[part], labels[part]) for part in (train, validation, test))
+    return Dataset(*splits, class_names=tuple("0123456789"))
+
+
+def image_folder(config: Config) -> Dataset:
+    """Return the images below config.data_dir, a folder per class, split 70/15/15 class by class.
+
+    A hash of the file names decides: no seed moves an image, and few move when some are added.
+    """
+    root = config.data_dir
+    folders = sorted(p for p in root.glob("[!.]*") if p.is_dir())
+    if len(folders) < 2:
+        raise UserError(
+            f"{root} holds {len(folders)} class folders: "
+            f"put images into two or more, {root}/<class>/*.png or *.jpg"
+        )
+    parts: dict[str, list[tuple[Path, int]]] = {"test": [], "validation": [], "train": []}
+    for label, folder in enumerate(folders):
+        files = [(p, label) for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES]
+        if len(files) < 3:
+            raise UserError(
+                f"{folder} holds {len(files)} images: a class needs at least 3, one for each part"
+            )
+        files.sort(
+            key=lambda file: hashlib.sha256(str(file[0].relative_to(root)).encode()).digest()
+        )
+        held_out = max(1, round(0.15 * len(files)))
+        parts["test"] += files[:held_out]
+        parts["validation"] += files[held_out : 2 * held_out]
+        parts["train"] += files[2 * held_out :]
+    splits = {
+        name: Split(len(files), partial(read_images, files, size=config.image_size))
+        for name, files in parts.items()
+    }
+    seen = [
+        f"{path.relative_to(root)} {path.stat().st_size}"
+        for part in parts.values()
+        for path, _ in part
+    ]
+    digest = hashlib.sha256("\n".join(seen).encode()).hexdigest()
+    return Dataset(**splits, class_names=tuple(folder.name for folder in folders), digest=digest)
+
+
+def synthetic(config: Config) -> Dataset:
+    """Return one random batch again and again: no reading, so it shows the model's speed."""
+    random, size = np.random.default_rng(config.seed), config.image_size
+    images = random.integers(0, 256, (config.batch_size, size, size, 3), "uint8")
+    labels = random.integers(0, 10, config.batch_size, "int32")
+
+    def read(indices: np.ndarray) -> Arrays:
+        return images[: len(indices)], labels[: len(indices)]
+
+    one_batch = Split(config.batch_size, read)
+    many = Split(20 * config.batch_size, read)
+    return Dataset(many, one_batch, one_batch, class_names=tuple("0123456789"))

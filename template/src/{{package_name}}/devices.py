@@ -1,0 +1,82 @@
+# Managed by gpu-ml-template: copier update merges fixes into this file.
+"""What the framework computes on."""
+
+import os
+
+import keras
+import numpy as np
+
+from .config import UserError
+
+XLA_FLAG = "--xla_gpu_deterministic_ops=true"
+
+
+def gpus() -> list[str]:
+    """Return the names of the GPUs that the backend can use; with none it computes on the CPU."""
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        found = tf.config.list_physical_devices("GPU")
+        return [
+            tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+            for gpu in found
+        ]
+    if backend == "jax":
+        import jax
+
+        return [device.device_kind for device in jax.devices() if device.platform == "gpu"]
+    import torch
+
+    if torch.backends.mps.is_available():
+        return ["an Apple GPU"]
+    return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+def describe() -> str:
+    """Return one line for people: the backend and what it computes on."""
+    names = gpus()
+    return f"{keras.config.backend()} on " + (
+        " + ".join(names) if names else "the CPU (it sees no GPU)"
+    )
+
+
+def make_deterministic() -> None:
+    """Ask for kernels that give the same bits every time; call it before the first computation."""
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()  # jit_compile "auto" is then off
+    elif backend == "jax":
+        if gpus() and XLA_FLAG not in os.environ.get("XLA_FLAGS", ""):
+            # JAX reads it once, at its start.
+            raise UserError(f"deterministic needs {XLA_FLAG} in XLA_FLAGS before Python starts")
+    else:
+        import torch
+
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+
+
+def random_state() -> dict[str, np.ndarray]:
+    """Return torch's random state, from which dropout draws; other backends use variables."""
+    if keras.config.backend() != "torch":
+        return {}
+    import torch
+
+    states = {"torch/cpu": torch.get_rng_state()}
+    states |= {f"torch/cuda{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    return {name: state.numpy() for name, state in states.items()}
+
+
+def set_random_state(states: dict[str, np.ndarray]) -> None:
+    """Set what `random_state` gave, as far as the GPUs are there."""
+    if not states:
+        return
+    import torch
+
+    torch.set_rng_state(torch.from_numpy(states["torch/cpu"]))
+    for i in range(torch.cuda.device_count()):
+        if f"torch/cuda{i}" in states:
+            torch.cuda.set_rng_state(torch.from_numpy(states[f"torch/cuda{i}"]), i)

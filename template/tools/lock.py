@@ -1,0 +1,108 @@
+# Managed by gpu-ml-template: copier update merges fixes into this file.
+"""Lock pyproject.toml's ranges: requirements/cpu.txt and gpu.txt (training), dev.txt (tools).
+
+Every lock serves all systems and Pythons, carries hashes and names no index. dev.txt holds what
+the training locks lack, and goes on top of either. Pins that still fit are kept.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+# What each lock is made of; each is held to the pins of those before it.
+LOCKS = {
+    "cpu.txt": ["pyproject.toml", "--extra=cpu"],
+    "gpu.txt": ["pyproject.toml", "--extra=gpu"],
+    "dev.txt": ["--group=pyproject.toml:dev"],
+}
+UV = ["pip", "compile", "--universal", "--generate-hashes", "--no-annotate", "--no-header"]
+UV += ["--no-emit-index-url", "--no-emit-find-links", "--quiet"]
+HEADER = "# Made by `nox -s lock` from the ranges in pyproject.toml: edit those, not these pins.\n"
+
+
+def blocks(lock: str) -> list[str]:
+    """The requirements in a lock, each with its hash lines."""
+    return re.findall(r"^[^#\s].*\n(?:[ \t]+.*\n)*", lock, re.MULTILINE)
+
+
+def head(pyproject: dict, bodies: list[str]) -> str:
+    """The head of the last of these locks; its digest tells whether the ranges changed since."""
+    keys = ("requires-python", "dependencies", "optional-dependencies")
+    ranges = [pyproject["project"].get(key) for key in keys]
+    ranges += [pyproject.get("dependency-groups"), pyproject.get("tool", {}).get("uv")]
+    text = json.dumps([ranges, UV, bodies], sort_keys=True, default=str)
+    return f"{HEADER}# digest: {hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
+def hooks(config: str, dev: str) -> str:
+    """The pre-commit settings, with the tools that dev.txt pins at the same versions."""
+    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", dev, re.MULTILINE):
+        config = re.sub(rf"(?<![\w.-]){re.escape(name)}==[^\s,\]]+", f"{name}=={version}", config)
+    return config
+
+
+def compile_locks(root: Path, options: list[str], old: list[str], scratch: str) -> list[str]:
+    """Let uv make every lock, starting from the old one's pins."""
+    uv = os.environ.get("UV") or shutil.which("uv") or sys.exit("lock: uv is missing: install it.")
+    # UV_TORCH_BACKEND would take torch from an index that fits this machine alone.
+    env = {key: value for key, value in os.environ.items() if key != "UV_TORCH_BACKEND"}
+    bodies: list[str] = []
+    for (name, source), pins in zip(LOCKS.items(), old, strict=True):
+        Path(scratch, name).write_text(pins, "utf-8")
+        held = [f"--constraints={scratch}/{earlier}" for earlier in list(LOCKS)[: len(bodies)]]
+        command = [uv, *UV, *options, *source, *held, f"--output-file={scratch}/{name}"]
+        if subprocess.run(command, cwd=root, env=env, stdout=subprocess.DEVNULL).returncode:
+            sys.exit(f"lock: uv could not make {name} (see above); no lock was changed.")
+        found = blocks(Path(scratch, name).read_text("utf-8"))
+        if name == "dev.txt":
+            found = [block for block in found if not all(block in body for body in bodies)]
+        bodies.append("".join(found))
+    return bodies
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("project", nargs="?", default=".", type=Path, help="its folder")
+    parser.add_argument("--check", action="store_true", help="only compare, without the network")
+    parser.add_argument("--upgrade", nargs="?", const="", metavar="PACKAGE", help="to newest pins")
+    args = parser.parse_args()
+    root = args.project.resolve()
+    files = [root / "requirements" / name for name in LOCKS] + [root / ".pre-commit-config.yaml"]
+    old = [file.read_text("utf-8") if file.is_file() else "" for file in files]
+    pyproject = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    if args.check:
+        bodies = ["".join(blocks(lock)) for lock in old[:-1]]
+    else:
+        python = re.search(r">=\s*([\d.]+)", pyproject["project"].get("requires-python", ">=3.11"))
+        options = [f"--python-version={python[1]}"]
+        if args.upgrade is not None:
+            options += [f"--upgrade-package={args.upgrade}" if args.upgrade else "--upgrade"]
+        with tempfile.TemporaryDirectory() as scratch:
+            bodies = compile_locks(root, options, old[:-1], scratch)
+    new = [head(pyproject, bodies[: n + 1]) + body for n, body in enumerate(bodies)]
+    new += [hooks(old[-1], new[-1])]
+    changed = {file: now for file, was, now in zip(files, old, new, strict=True) if was != now}
+    names = ", ".join(file.name for file in changed)
+    if args.check and changed:
+        sys.exit(f"lock: {names} out of step with pyproject.toml: run `nox -s lock`.")
+    for file, now in changed.items():
+        file.parent.mkdir(exist_ok=True)
+        file.with_name(f"{file.name}.tmp").write_text(now, "utf-8", newline="\n")
+    for file in changed:
+        os.replace(file.with_name(f"{file.name}.tmp"), file)
+    print(f"lock: changed {names}" if changed else "lock: nothing to change")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (OSError, KeyError, tomllib.TOMLDecodeError) as error:
+        sys.exit(f"lock: {error}; no lock was changed.")
