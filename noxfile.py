@@ -1,0 +1,98 @@
+"""The tasks of the template: `nox -l` lists them, plain `nox` runs all the tests."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+
+if sys.version_info < (3, 11):  # noqa: UP036  (nox itself runs on older ones)
+    sys.exit("gpu-ml-template needs Python 3.11 or newer: make .venv anew with such a python3.")
+
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["lint", "tests", "torch"]
+
+ROOT = Path(__file__).parent
+FRAMEWORKS = ("tensorflow", "jax", "torch")
+# The frameworks have no wheels for newer Pythons yet: uv fetches one that they have.
+PYTHON = None if sys.version_info < (3, 14) else "3.13"
+GROUPS = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, group: str) -> None:
+    """Install a dependency group of pyproject.toml."""
+    session.install(*nox.project.dependency_groups(GROUPS, group))
+
+
+def copy(session: nox.Session, destination: Path, *options: str) -> None:
+    """Generate a project from the working tree, uncommitted changes included."""
+    options = ("--quiet", "--defaults", "--vcs-ref=HEAD", *options)
+    session.run("copier", "copy", *options, str(ROOT), str(destination), silent=True)
+
+
+@nox.session(python=PYTHON)
+def demo(session: nox.Session) -> None:
+    """Generate a project with the defaults and run its training, report and notebook."""
+    install(session, "copier")
+    project = ROOT / "build" / "demo"
+    shutil.rmtree(project, ignore_errors=True)
+    copy(session, project)
+    own = {"UV_PROJECT_ENVIRONMENT": None, "VIRTUAL_ENV": None}  # nox sets them to this session's
+    with session.chdir(project):
+        for task in ("setup", "train", "notebook"):
+            session.run("nox", "-s", task, env=own)
+        report = next(Path("runs").glob("*-digits/report.html")).absolute()
+    session.log(f"The project:  {project}")
+    session.log(f"The report:   {report}")
+    session.log(f"The notebook: {project / 'runs' / 'notebooks' / 'gpu_check.html'}")
+
+
+@nox.session(python=PYTHON)
+def tests(session: nox.Session) -> None:
+    """Test the template, and the projects that it makes for tensorflow and jax."""
+    install(session, "tests")
+    session.run("pytest", "-m", "not torch", *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def torch(session: nox.Session) -> None:
+    """Test the project for torch, whose environment takes 3 GB of downloads."""
+    install(session, "tests")
+    session.run("pytest", "-m", "torch", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style of this repository."""
+    install(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("shellcheck", ".ci/run")
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Pin the frameworks' dependencies anew: `-- --upgrade [PACKAGE]` takes newer versions."""
+    install(session, "copier")
+    with tempfile.TemporaryDirectory() as scratch:
+        for framework in FRAMEWORKS:
+            project = Path(scratch, framework)
+            copy(session, project, f"--data=framework={framework}")
+            tool = str(ROOT / "template" / "tools" / "lock.py")
+            session.run("python", tool, str(project), *session.posargs)
+        for framework in FRAMEWORKS:  # only now, when all could be made
+            project = Path(scratch, framework)
+            folder = "{% if framework == '" + framework + "' %}requirements{% endif %}"
+            shutil.copytree(
+                project / "requirements", ROOT / "template" / folder, dirs_exist_ok=True
+            )
+            shutil.copy(project / ".pre-commit-config.yaml", ROOT / "template")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the figures that this template aims at: `-- copy digits` runs some of them."""
+    install(session, "copier")
+    session.run("python", os.path.join("bench", "bench.py"), *session.posargs)

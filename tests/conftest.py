@@ -1,0 +1,103 @@
+"""What the tests share: the template as its users get it, and a way to copy it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = "gh:org/gpu-ml-template"  # what users type; git's insteadOf leads it to `template`
+
+
+def git(folder: Path, *args: str) -> str:
+    """Run git in a folder and return what it prints."""
+    return subprocess.run(
+        ["git", *args], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def commit(folder: Path, tag: str | None = None) -> None:
+    """Commit all files of a folder, which becomes a repository if it is none yet."""
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "add", "--all", "--force")
+    git(folder, "commit", "--quiet", "--message", tag or "Work")
+    if tag:
+        git(folder, "tag", tag)
+
+
+def isolate(patch: pytest.MonkeyPatch, home: Path, template: Path) -> None:
+    """Give git and Copier settings of their own, in which SOURCE is this template."""
+    home.mkdir(exist_ok=True)
+    (home / "gitconfig").write_text(
+        "[user]\n\tname = Ada\n\temail = ada@example.org\n"
+        "[core]\n\tattributesFile = /dev/null\n\texcludesFile = /dev/null\n"
+        f'[url "{template.as_uri()}"]\n\tinsteadOf = https://github.com/org/gpu-ml-template.git\n'
+    )
+    (home / "settings.yml").write_text("{}\n")
+    for name in [name for name in os.environ if name.startswith(("GIT_", "COPIER_"))]:
+        patch.delenv(name)
+    patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
+    patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    patch.setenv("COPIER_SETTINGS_PATH", str(home / "settings.yml"))
+    patch.setenv("COPIER_CACHE_DIR", str(home / "cache"))
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory) -> Path:
+    """The working tree with its uncommitted work and without what git ignores."""
+    listing = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    folder = tmp_path_factory.mktemp("files")
+    for name in listing.split("\0"):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def template(tmp_path_factory, files):
+    """These files as a repository with one release, v1.0.0, in which every test runs."""
+    folder = tmp_path_factory.mktemp("session")
+    template = shutil.copytree(files, folder / "template")
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, folder / "home", template)
+        commit(template, tag="v1.0.0")
+        yield template
+
+
+@pytest.fixture
+def own_template(tmp_path, monkeypatch, template) -> Path:
+    """A template that a test may change and release again."""
+    own = shutil.copytree(template, tmp_path / "template")
+    isolate(monkeypatch, tmp_path / "home", own)
+    return own
+
+
+@pytest.fixture(scope="session")
+def copier():
+    """Run Copier's command line as a script does: nobody to answer, and never --trust."""
+
+    def run(*args: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "copier", *args],
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def copy(copier):
+    """Run `copier copy --defaults` with these answers."""
+
+    def run(destination: Path, *options: str, **answers: str) -> subprocess.CompletedProcess:
+        data = [f"--data={name}={answer}" for name, answer in answers.items()]
+        return copier("copy", "--defaults", *options, *data, SOURCE, destination)
+
+    return run

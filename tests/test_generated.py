@@ -1,0 +1,100 @@
+"""The generated project: set-up, lint, tests, training and notebook, as its README says."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import commit
+
+FRAMEWORKS = ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.torch)]
+
+
+@pytest.fixture(scope="module")
+def projects(copy, tmp_path_factory):
+    """Projects in git repositories, in homes that nothing has been installed in; each made once."""
+    made = {}
+
+    def project(framework: str) -> Path:
+        if framework not in made:
+            folder = made[framework] = tmp_path_factory.mktemp(framework) / "project"
+            done = copy(folder, framework=framework)
+            assert done.returncode == 0, done.stderr
+            commit(folder)
+            (folder.parent / "home").mkdir()
+            nox(folder, "-s", "setup", "--", "cpu")
+        return made[framework]
+
+    return project
+
+
+@pytest.fixture(scope="module", params=FRAMEWORKS)
+def project(request, projects) -> Path:
+    return projects(request.param)
+
+
+def nox(project: Path, *arguments: str) -> str:
+    """Run nox in a project and return what it prints; fail if it does."""
+    cache = subprocess.run(["uv", "cache", "dir"], check=True, capture_output=True, text=True)
+    env = os.environ | {"HOME": str(project.parent / "home"), "UV_CACHE_DIR": cache.stdout.strip()}
+    for name in ("PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"):
+        env.pop(name, None)
+    done = subprocess.run(
+        ["nox", *arguments],
+        cwd=project,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_its_own_lint_and_hooks_pass(project):
+    assert "no private keys" in nox(project, "-s", "lint")
+
+
+def test_its_own_tests_pass(project, capfd):
+    printed = nox(project, "-s", "tests")
+    with capfd.disabled():  # the inner summary names what was skipped
+        print(f"\n{project.parent.name}:", *printed.split("short test summary info")[-1:])
+    assert not re.search(r"\d (failed|skipped|xfailed)", printed)
+
+
+def test_it_trains_on_real_data(project):
+    printed = nox(project, "-s", "train")
+    assert "on the CPU (it sees no GPU)" in printed
+    [run_dir] = (project / "runs").glob("*-digits")
+    assert json.loads((run_dir / "metrics.json").read_text())["val_accuracy"] >= 0.97
+    assert (run_dir / "report.html").stat().st_size > 100_000
+
+
+def test_its_notebook_runs(project):
+    nox(project, "-s", "notebook")
+    assert (project / "runs/notebooks/gpu_check.html").stat().st_size > 100_000
+
+
+@pytest.mark.parametrize(("first", "then"), [("tensorflow", "jax"), ("jax", "tensorflow")])
+def test_a_run_goes_on_in_another_framework(projects, tmp_path, first, then):
+    def train() -> str:
+        line = ["train", "--", "digits", "--epochs", "2", "--run-dir", str(tmp_path / "run")]
+        return nox(projects(first if not (tmp_path / "run").exists() else then), "-s", *line)
+
+    train()
+    checkpoints = tmp_path / "run" / "checkpoints"
+    (checkpoints / "previous.npz").replace(checkpoints / "last.npz")  # as after its first epoch
+    printed = train()
+    assert f"was written by {first}: the continuation is not bit-exact" in printed
+    assert "epoch 2/2" in printed
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["val_accuracy"] > 0.8
+
+
+def test_nothing_that_it_made_is_up_for_a_commit(project):
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True
+    )
+    assert status.stdout == ""

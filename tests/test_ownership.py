@@ -1,0 +1,60 @@
+"""Ownership: managed files say so, seeded ones are the user's, and an update respects both."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, commit, git
+
+HEADER = "Managed by gpu-ml-template: copier update merges fixes into this file."
+SEEDED = yaml.safe_load((ROOT / "copier.yml").read_text().split("---")[0])["_skip_if_exists"]
+NO_COMMENTS = {".copier-answers.yml"}  # Copier's own
+
+
+@pytest.fixture
+def project(copy, tmp_path) -> Path:
+    folder = tmp_path / "project"
+    assert copy(folder).returncode == 0
+    return folder
+
+
+def seeded(path: Path) -> bool:
+    return any(path.match(pattern) for pattern in SEEDED)
+
+
+def test_each_managed_file_says_so_and_no_seeded_file_does(project):
+    for path in project.rglob("*"):
+        name = path.relative_to(project)
+        if path.is_file() and str(name) not in NO_COMMENTS:
+            top = "\n".join(path.read_text().splitlines()[:3])
+            assert (HEADER in top) != seeded(name), name
+
+
+def test_the_readme_lists_every_seeded_file(project):
+    readme = (project / "README.md").read_text()
+    for pattern in SEEDED:
+        assert f"`{pattern}`" in readme
+
+
+def test_an_update_keeps_what_is_seeded_and_merges_what_is_managed(
+    own_template, copy, copier, tmp_path
+):
+    project = tmp_path / "project"
+    assert copy(project, package_name="cats").returncode == 0
+    model, train = project / "src/cats/model.py", project / "src/cats/train.py"
+    model.write_text("MINE = True\n")
+    train.write_text(train.read_text() + "\nMINE = True\n")
+    (project / "data/README.md").unlink()
+    commit(project)
+
+    source = own_template / "template/src/{{package_name}}"
+    for name in ("model.py", "train.py"):
+        text = (source / name).read_text()
+        (source / name).write_text(text.replace('"""', '"""New: ', 1))
+    commit(own_template, tag="v1.1.0")
+
+    done = copier("update", "--defaults", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert model.read_text() == "MINE = True\n"
+    assert '"""New: ' in train.read_text() and train.read_text().endswith("\nMINE = True\n")
+    assert git(project, "diff", "--diff-filter=U", "--name-only") == ""

@@ -1,0 +1,118 @@
+"""Rendering: which files an answer gives, and that each is well formed and well formatted."""
+
+import ast
+import itertools
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from copier import run_copy
+
+FRAMEWORKS = ("tensorflow", "jax", "torch")
+LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "none")
+CIS = {"github": {".github/workflows/ci.yml"}, "gitlab": {".gitlab-ci.yml"}, "none": set()}
+PACKAGES = ("p", "a_package_name_of_thirty_chars")
+HOSTILE = {
+    "project_name": "Über-Projekt v1.0_日本",
+    "description": """Tell "cats" from 'dogs' \\ {{ 7*7 }} {% x %} <b>&amp; # é 🐱: - [1] ---""",
+    "user_name": """Ada "the first" O'Neill \\ {{ 7*7 }} # & 🐱""",
+    "user_email": "o'neill+x@example.org",
+}
+
+
+def files(project: Path) -> set[str]:
+    return {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
+
+
+def expected(package: str, license: str, ci: str) -> set[str]:
+    """Every file of a project, by name."""
+    at_top = """
+        .copier-answers.yml .editorconfig .gitattributes .gitignore .pre-commit-config.yaml
+        AGENTS.md CHANGELOG.md README.md noxfile.py pyproject.toml
+        .vscode/extensions.json .vscode/launch.json .vscode/settings.json .vscode/tasks.json
+        data/README.md notebooks/gpu_check.ipynb
+        requirements/cpu.txt requirements/dev.txt requirements/gpu.txt tools/lock.py
+    """
+    modules = """
+        __init__ __main__ checkpoint config data devices evaluate export files images interrupt
+        model model_card pipeline plots report runs train
+    """
+    tests = """
+        conftest test_command_line test_data test_export test_notebook test_report test_resume
+        test_train
+    """
+    return (
+        set(at_top.split())
+        | {f"src/{package}/{name}.py" for name in modules.split()}
+        | {f"tests/{name}.py" for name in tests.split()}
+        | ({"LICENSE"} if license != "none" else set())
+        | CIS[ci]
+    )
+
+
+@pytest.fixture(
+    scope="module", params=list(itertools.product(FRAMEWORKS, LICENSES, CIS)), ids="-".join
+)
+def rendered(request, template, tmp_path_factory):
+    """A project for each combination of answers, with short and long names in turn."""
+    framework, license, ci = request.param
+    package = PACKAGES[len(framework + license + ci) % 2]
+    answers = {"framework": framework, "license": license, "ci": ci, "package_name": package}
+    project = tmp_path_factory.mktemp("rendered") / "project"
+    run_copy(str(template), project, data=answers | HOSTILE, defaults=True, quiet=True)
+    return project, answers
+
+
+def test_the_files_are_these_and_no_others(rendered):
+    project, answers = rendered
+    assert files(project) == expected(answers["package_name"], answers["license"], answers["ci"])
+
+
+def strip_comments(text: str) -> str:
+    """Return VS Code's JSON without its comments, which stand on lines of their own."""
+    return re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE)
+
+
+def test_every_file_parses_and_holds_no_jinja(rendered):
+    project, _ = rendered
+    parsers = {
+        ".json": lambda text: json.loads(strip_comments(text)),
+        ".ipynb": lambda text: nbformat.validate(nbformat.reads(text, as_version=4)),
+        ".py": ast.parse,
+        ".toml": tomllib.loads,
+        ".yaml": yaml.safe_load,
+        ".yml": yaml.safe_load,
+    }
+    for name in files(project):
+        text = (project / name).read_text()
+        assert text.endswith("\n") and not text.endswith("\n\n"), name
+        parsers.get(Path(name).suffix, str)(text)
+        for typed in ("{{ 7*7 }}", "{% x %}"):  # answers that look like Jinja stay as they are
+            text = text.replace(typed, "")
+        assert "{%" not in text and "{#" not in text, name
+        if not name.endswith(".py"):  # whose f-strings have braces too
+            assert "{{" not in text.replace("${{", ""), name
+
+
+def test_hostile_answers_arrive_as_they_were_typed(rendered):
+    project, answers = rendered
+    metadata = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+    assert metadata["description"] == HOSTILE["description"]
+    author = {"name": HOSTILE["user_name"], "email": HOSTILE["user_email"]}
+    assert metadata["authors"] == [author]
+    stored = yaml.safe_load((project / ".copier-answers.yml").read_text())
+    assert {name: stored[name] for name in HOSTILE} == HOSTILE
+
+
+def test_the_projects_own_formatters_change_nothing(rendered):
+    project, _ = rendered
+    for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
+        line = [sys.executable, "-m", "ruff", *command, "."]
+        done = subprocess.run(line, cwd=project, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
