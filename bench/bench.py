@@ -1,0 +1,159 @@
+"""Measure the figures that this template aims at: `nox -s bench`, or `-- copy digits` for some.
+
+One table, all of it measured now: ours and the rival take turns, and medians count. Nothing is
+asserted, because a busy machine is slow: the load average is printed before and after.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from lines import code_lines, text_lines
+from table import Row, show
+from workplace import ROOT, Bench
+
+HERE = Path(__file__).parent
+TRAINED = ("tensorflow", "jax")
+MEASURED_MODULES = ("config", "data", "model", "train", "checkpoint", "evaluate", "__main__")
+
+
+def copy(bench: Bench) -> Iterator[Row]:
+    """Copying, against a template of one question and one file."""
+    ours, empty = bench.folder / "copy-ours", bench.folder / "copy-empty"
+    bench.copy(bench.ours, ours)  # a first run compiles Copier's bytecode
+    turns = [
+        (bench.copy(bench.ours, ours), bench.copy(bench.empty, empty))
+        for _ in range(2 * bench.runs + 1)
+    ]
+    mine, theirs = (list(runs) for runs in zip(*turns, strict=True))
+    yield Row("copier copy --defaults", mine, "s", 1.6, "empty template", theirs)
+    files = sum(path.is_file() for path in ours.rglob("*"))
+    yield Row("  files of the default copy", [files], "files", 46, at_least=True)
+
+
+def help(bench: Bench) -> Iterator[Row]:
+    """The command line's help, which must not import the framework."""
+    folder, python, package = bench.project("tensorflow")
+    command = (python, "-m", package, "train", "--help")
+    bench.run(*command, cwd=folder)
+    runs = [bench.run(*command, cwd=folder) for _ in range(2 * bench.runs + 1)]
+    yield Row("train --help", runs, "s", 0.5)
+
+
+def digits(bench: Bench) -> Iterator[Row]:
+    """The default training, from the command line to its report."""
+    seconds = {framework: [] for framework in TRAINED}
+    accuracy = {framework: [] for framework in TRAINED}
+    for turn in range(bench.runs):
+        for framework in TRAINED:
+            folder, python, package = bench.project(framework)
+            run_dir = folder / f"runs/bench-{turn}"
+            train = (python, "-m", package, "train", "--run-dir", run_dir)
+            seconds[framework].append(bench.run(*train, cwd=folder))
+            metrics = json.loads((run_dir / "metrics.json").read_text())
+            accuracy[framework].append(metrics["val_accuracy"])
+    for framework in TRAINED:
+        yield Row(f"train digits, {framework}", seconds[framework], "s", 60)
+        yield Row("  validation accuracy", accuracy[framework], "", 0.97, at_least=True)
+
+
+def demo(bench: Bench) -> Iterator[Row]:
+    """The steps of `nox -s demo`, tools included, with caches that are empty and then full."""
+    cache = {"UV_CACHE_DIR": str(bench.folder / "uv"), "PIP_CACHE_DIR": str(bench.folder / "pip")}
+    notebook = []
+    for caches, target in (("cold", 240), ("warm", 150)):
+        tools, project = bench.folder / f"tools-{caches}", bench.folder / f"demo-{caches}"
+        steps = [bench.run(sys.executable, "-m", "venv", tools)]
+        steps += [bench.run(tools / "bin/pip", "install", "-q", "copier", "nox[uv]", **cache)]
+        copier = (tools / "bin/copier", "copy", "--defaults", bench.ours, project)
+        steps += [bench.run(*copier)]
+        path = f"{tools / 'bin'}{os.pathsep}{os.environ['PATH']}"  # the setup finds its uv there
+        for task in ("setup", "train", "notebook"):
+            nox = (tools / "bin/nox", "-s", task)
+            steps += [bench.run(*nox, cwd=project, PATH=path, **cache)]
+        notebook += steps[-1:]
+        yield Row(f"demo, {caches} caches", [sum(steps)], "s", target)
+    yield Row("  its notebook", notebook, "s", 30)
+
+
+def throughput(bench: Bench) -> Iterator[Row]:
+    """The benchmark recipe through train(), against loops written by hand (throughput.py)."""
+    for framework in TRAINED:
+        folder, python, package = bench.project(framework)
+        bench.run(python, HERE / "throughput.py", package, str(2 * bench.runs), cwd=folder)
+        found = json.loads(bench.output.splitlines()[-1])
+        ours = found["examples_per_s"].pop("train()")
+        for rival, theirs in found["examples_per_s"].items():
+            figure = f"throughput, {framework}, {found['setting']}"
+            target = 0.95 if rival == "loop fed from NumPy" else None  # as train() is
+            yield Row(figure, ours, "examples/s", target, rival, theirs, at_least=True)
+
+
+def checkpoint(bench: Bench) -> Iterator[Row]:
+    """A checkpoint of the model of digits, against an epoch of 10 s."""
+    for framework in TRAINED:
+        folder, python, package = bench.project(framework)
+        bench.run(python, HERE / "saving.py", package, str(10 * bench.runs + 1), cwd=folder)
+        runs = json.loads(bench.output.splitlines()[-1])
+        yield Row(f"checkpoint, {framework} (3 % of 10 s)", runs, "s", 0.3)
+
+
+def lines(bench: Bench) -> Iterator[Row]:
+    """Lines of code: no blanks, comments or docstrings."""
+    modules = (ROOT / "template/src/{{package_name}}").glob("*.py")
+    code = {path.stem: code_lines(path.read_text()) for path in modules}
+    yield Row(", ".join(MEASURED_MODULES), [sum(code[m] for m in MEASURED_MODULES)], "lines", 500)
+    yield Row("train.py", [code["train"]], "lines", 120)
+    yield Row("report.py", [code["report"]], "lines", 120)
+    yield Row("the package without report.py", [sum(code.values()) - code["report"]], "lines")
+    settings = [ROOT / "copier.yml", *(p for p in (ROOT / "copier").iterdir() if p.is_file())]
+    total = sum(text_lines(path.read_text()) for path in settings)
+    yield Row("copier.yml and copier/*", [total], "lines", 160)
+
+
+PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
+    part.__name__: part for part in (lines, copy, help, checkpoint, digits, throughput, demo)
+}
+
+
+def machine() -> str:
+    """Return one line on what the figures were measured on, and how busy it is."""
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{platform.platform()}, {os.cpu_count()} cores, load average {load}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--runs", type=int, default=3, help="quick parts take more (default: 3)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write all runs to FILE")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - PARTS.keys():
+        parser.error(f"no part {', '.join(unknown)}: choose from {', '.join(PARTS)}")
+    before, rows, failed = machine(), [], []
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        bench = Bench(Path(folder), options.runs)
+        for name in options.parts or PARTS:
+            print(name, file=sys.stderr, flush=True)
+            try:
+                rows += PARTS[name](bench)
+            except subprocess.CalledProcessError:
+                failed.append(name)
+    print(f"before: {before}\nafter:  {machine()}\n")
+    show(rows)
+    if options.json:
+        found = [dataclasses.asdict(row) | {"ratio": row.ratio()} for row in rows]
+        options.json.write_text(json.dumps(found, indent=2) + "\n")
+    if failed:
+        sys.exit(f"These parts could not be measured: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

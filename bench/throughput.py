@@ -1,0 +1,63 @@
+"""Train the benchmark recipe through train() and, after each of its epochs, by hand.
+
+Run it with a generated project's Python: throughput.py PACKAGE EPOCHS. Its last line is JSON. Both
+use the same model, data, optimizer, precision and jit setting; the first epochs, which compile, do
+not count. The recipe's sizes are for a GPU; on a CPU they are smaller, see ON_CPU.
+"""
+
+import dataclasses
+import importlib
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PACKAGE, EPOCHS = sys.argv[1], int(sys.argv[2])
+config, devices, pipeline, runs, train = (
+    importlib.import_module(f"{PACKAGE}.{name}")
+    for name in ("config", "devices", "pipeline", "runs", "train")
+)
+import keras  # noqa: E402  (the package has chosen the backend)
+import loops  # noqa: E402
+
+ON_CPU = {"image_size": 32, "batch_size": 8}  # XLA's convolutions are slow there
+
+
+def main() -> None:
+    sizes = {} if devices.gpus() else ON_CPU
+    recipe = dataclasses.replace(config.benchmark(), epochs=EPOCHS + 1, **sizes)
+    training = train.Training.of(recipe)
+    steps = training.steps
+    make_loop = {"tensorflow": loops.tensorflow, "jax": loops.jax}[keras.config.backend()]
+    loop = make_loop(training.network)
+    batch = next(iter(pipeline.Batches(training.dataset.train, recipe.batch_size)))
+    fed = {
+        "loop fed from NumPy": batch,
+        "loop on one batch on the device": tuple(map(keras.ops.convert_to_tensor, batch)),
+    }
+    for arrays in fed.values():
+        loop(2, *arrays)
+    rates: dict[str, list[float]] = {name: [] for name in ("train()", *fed)}
+    add = runs.Log.add
+
+    def add_and_race(log: runs.Log, row: dict[str, float], epochs: int) -> None:
+        """Log an epoch of train(), as it would itself, and do the same work by hand."""
+        add(log, row, epochs)
+        if row["epoch"] == 1:
+            return
+        rates["train()"].append(row["examples_per_s"])
+        for name, arrays in fed.items():
+            began = time.perf_counter()
+            loop(steps, *arrays)
+            rates[name].append(steps * recipe.batch_size / (time.perf_counter() - began))
+
+    runs.Log.add = add_and_race
+    with tempfile.TemporaryDirectory() as folder:
+        train.train(recipe, Path(folder, "run"))
+    size = recipe.image_size
+    setting = f"{size} x {size} pixels, batches of {recipe.batch_size}, {recipe.precision}"
+    print(json.dumps({"setting": setting, "examples_per_s": rates}))
+
+
+main()
