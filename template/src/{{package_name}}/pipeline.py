@@ -110,6 +110,7 @@ class Batches:
         signature = tuple(tf.TensorSpec((size, *array.shape[1:]), array.dtype) for array in example)
         options = tf.data.Options()
         options.experimental_optimization.inject_prefetch = False  # its thread would do the waiting
+        options.autotune.enabled = False  # its thread holds up the end of an epoch, by seconds
         stream = tf.data.Dataset.from_generator(lambda: iter(self), output_signature=signature)
         return stream.with_options(options)
 
