@@ -1,5 +1,5 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""Files that are whole or not there, and folders that one process works in at a time."""
+"""Files: whole or not there, in folders of one process at a time, as many open as may be."""
 
 import contextlib
 import errno
@@ -11,8 +11,9 @@ from .config import UserError
 
 try:
     import fcntl
+    import resource
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = resource = None
 
 
 @contextlib.contextmanager
@@ -59,6 +60,21 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def raise_open_file_limit() -> None:
+    """Let this process have as many files open as the system allows; many start at 1,024."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 1 << 20  # enough, and few for the programs that close all numbers one by one
+    if hard != resource.RLIM_INFINITY:
+        most = min(hard, most)
+    for wish in (most, 10_240):  # macOS says that there is no limit, and may take no more than this
+        if soft == resource.RLIM_INFINITY or wish <= soft:
+            return
+        with contextlib.suppress(OSError, ValueError):
+            return resource.setrlimit(resource.RLIMIT_NOFILE, (wish, hard))
 
 
 def explain(error: OSError) -> str:

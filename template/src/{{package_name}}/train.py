@@ -23,6 +23,7 @@ def train(config: Config, run_dir: Path) -> dict[str, float]:
     A resumed run ends with the bits of one that was never interrupted (README, "Resuming").
     Raises UserError for what the user can put right, Interrupted when a signal stopped it.
     """
+    files.raise_open_file_limit()
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         devices.make_deterministic()
