@@ -53,7 +53,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Test the template, and the projects that it makes for tensorflow and jax."""
     install(session, "tests")
-    session.run("pytest", "-m", "not torch", *session.posargs)
+    session.run("pytest", "-m", "not torch and not container and not images", *session.posargs)
 
 
 @nox.session(python=PYTHON)
@@ -61,6 +61,20 @@ def torch(session: nox.Session) -> None:
     """Test the project for torch, whose environment takes 3 GB of downloads."""
     install(session, "tests")
     session.run("pytest", "-m", "torch", *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def container(session: nox.Session) -> None:
+    """Test the dev container on a real engine, up to a notebook in a browser."""
+    install(session, "container")
+    session.run("pytest", "-m", "container", *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def images(session: nox.Session) -> None:
+    """Build what takes long: jax's and torch's images for the GPU, and the image with podman."""
+    install(session, "container")
+    session.run("pytest", "-m", "images", *session.posargs)
 
 
 @nox.session

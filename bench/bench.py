@@ -118,8 +118,16 @@ def lines(bench: Bench) -> Iterator[Row]:
     yield Row("copier.yml and copier/*", [total], "lines", 160)
 
 
+def images(bench: Bench) -> Iterator[Row]:
+    """The dev container's images, against a plain Dockerfile with the same locks (image.py)."""
+    import image  # needs an engine, which the other parts do not
+
+    yield from image.measure(bench)
+
+
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
-    part.__name__: part for part in (lines, copy, help, checkpoint, digits, throughput, demo)
+    part.__name__: part
+    for part in (lines, copy, help, checkpoint, digits, throughput, demo, images)
 }
 
 

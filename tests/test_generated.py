@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import commit
+from conftest import commit, git
 
 FRAMEWORKS = ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.torch)]
 
@@ -35,16 +35,21 @@ def project(request, projects) -> Path:
     return projects(request.param)
 
 
-def nox(project: Path, *arguments: str) -> str:
-    """Run nox in a project and return what it prints; fail if it does."""
+def own_home(project: Path) -> dict[str, str]:
+    """The environment variables of somebody who has only this project."""
     cache = subprocess.run(["uv", "cache", "dir"], check=True, capture_output=True, text=True)
     env = os.environ | {"HOME": str(project.parent / "home"), "UV_CACHE_DIR": cache.stdout.strip()}
     for name in ("PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"):
         env.pop(name, None)
+    return env
+
+
+def nox(project: Path, *arguments: str) -> str:
+    """Run nox in a project and return what it prints; fail if it does."""
     done = subprocess.run(
         ["nox", *arguments],
         cwd=project,
-        env=env,
+        env=own_home(project),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -55,6 +60,16 @@ def nox(project: Path, *arguments: str) -> str:
 
 def test_its_own_lint_and_hooks_pass(project):
     assert "no private keys" in nox(project, "-s", "lint")
+
+
+def test_its_hooks_stop_a_commit(project):
+    (project / "bad.py").write_text("x = 1   \n")
+    git(project, "add", "bad.py")
+    line = ["git", "commit", "--message=Bad"]
+    done = subprocess.run(line, cwd=project, env=own_home(project), capture_output=True, text=True)
+    git(project, "rm", "--quiet", "--force", "bad.py")
+    assert done.returncode == 1
+    assert "files were modified by this hook" in done.stderr + done.stdout
 
 
 def test_its_own_tests_pass(project, capfd):

@@ -39,6 +39,7 @@ PERSON = (
     "Type a name of 1 to 80 characters without comma, < or > that starts with a letter or digit "
     "(also in your Copier settings)."
 )
+IMAGE = "Type the name of an image, such as debian:trixie-slim or ubuntu:24.04."
 EMAIL = "Type an address such as ada@example.org, or nothing (also in your Copier settings)."
 
 APACHE = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # LICENSE-2.0.txt
@@ -67,6 +68,20 @@ BAD = {
         "user_email",
         [" ", "ada", "@b.c", "a@b", "a@b.", "a@.b", "a b@c.d", "a@b.c\n", "A <a@b.c>", "../x"]
         + ["a@b.c,d@e.f", "🚀@b.c", "{{ 7*7 }}", "x" * 250 + "@b.cd"],
+    ),
+    IMAGE: (
+        "base_image",
+        [
+            "",
+            " ",
+            "-x",
+            "/debian",
+            "debian:trixie slim",
+            "a\nUSER root",
+            "debian\n",
+            "ubuntu:24.04 AS x",
+        ]
+        + ["$BASE", "debian;true", "debian#x", "über", "🚀", "{{ 7*7 }}", "x" * 256],
     ),
 }
 BAD_ANSWERS = [
@@ -128,6 +143,12 @@ def test_framework_says_what_a_choice_costs():
     assert "580" in lines[2]
 
 
+def test_base_image_names_images_that_it_accepts():
+    lines = QUESTIONS["base_image"]["help"].splitlines()[1:]
+    assert lines[0].split(": ")[0].strip() == QUESTIONS["base_image"]["default"]
+    assert not any(complaint("base_image", line.split(": ")[0].strip()) for line in lines)
+
+
 @pytest.mark.parametrize("name", CHOICES)
 def test_validators_agree_with_choices(name):
     choices = QUESTIONS[name]["choices"]
@@ -187,7 +208,7 @@ def test_reserved_names_cover_imports_and_dependencies():
     pyproject = ROOT / "template/pyproject.toml.jinja"
     required = re.findall(r'"([a-z0-9-]+)(?:\[[\w-]+\])?[>=]=', pyproject.read_text())
     names = {"keras", *imported, *(name.replace("-", "_") for name in required)}
-    assert names - set(NAMES.reserved) == set()
+    assert {name for name in names if not complaint("package_name", name)} == set()
 
 
 def test_copier_settings_give_the_person(tmp_path, monkeypatch, copy):
@@ -245,6 +266,7 @@ def test_bad_answer_on_the_command_line(tmp_path, copy, name, answer, end):
         ("user_name", 'O\'Néil & Co. "R&D"'),
         ("user_email", "o'neil+ml@mail.example.org"),
         ("user_email", ""),
+        ("base_image", "localhost:5000/team/cuda_base:12.6-Ubuntu24.04@sha256:" + "0f" * 32),
     ],
 )
 def test_good_answer_stays_as_it_is(tmp_path, files, name, answer):
@@ -269,6 +291,7 @@ def test_update_and_recopy_keep_the_answers(tmp_path, own_template, copy, copier
         "user_email": "zoe@example.org",
         "license": "BSD-3-Clause",
         "framework": "jax",
+        "base_image": "ubuntu:24.04",
         "ci": "gitlab",
     }
     assert copy(tmp_path / "project", **own).returncode == 0

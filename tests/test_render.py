@@ -33,11 +33,18 @@ def files(project: Path) -> set[str]:
 def expected(package: str, license: str, ci: str) -> set[str]:
     """Every file of a project, by name."""
     at_top = """
-        .copier-answers.yml .editorconfig .gitattributes .gitignore .pre-commit-config.yaml
+        .copier-answers.yml .dockerignore .editorconfig .gitattributes .gitignore
+        .pre-commit-config.yaml
         AGENTS.md CHANGELOG.md README.md noxfile.py pyproject.toml
+        .devcontainer/Dockerfile .devcontainer/devcontainer.json .devcontainer/doctor.py
+        .devcontainer/certs/README.md .devcontainer/cpu/devcontainer.json
+        .devcontainer/image/base.sh .devcontainer/image/check_cuda.py
+        .devcontainer/image/environment.sh .devcontainer/image/packages.sh
+        .devcontainer/image/parts.sh
         .vscode/extensions.json .vscode/launch.json .vscode/settings.json .vscode/tasks.json
         data/README.md notebooks/gpu_check.ipynb
-        requirements/cpu.txt requirements/dev.txt requirements/gpu.txt tools/lock.py
+        requirements/cpu.txt requirements/dev.txt requirements/gpu.txt tools/container.py
+        tools/hooks.py tools/lock.py
     """
     modules = """
         __init__ __main__ checkpoint config data devices evaluate export files images interrupt

@@ -1,0 +1,43 @@
+"""The image for clusters: any uid, no name, no home, nothing writable but /tmp and the runs."""
+
+import pytest
+
+pytestmark = pytest.mark.container
+
+IMAGE = "gpu-ml-rig-runtime"
+
+
+@pytest.fixture(scope="module")
+def image(engine, project):
+    file = project / ".devcontainer/Dockerfile"
+    cpu = "--build-arg=ACCELERATOR=cpu"
+    engine.docker("build", "--target=runtime", cpu, f"--tag={IMAGE}", f"--file={file}", project)
+    yield IMAGE
+    engine.docker("image", "rm", "--force", IMAGE)
+
+
+def test_it_trains(image, engine, tmp_path):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    runs.chmod(0o777)
+    done = engine.docker(
+        "run", "--rm", "--user=54321:54321", "--read-only", "--network=none", "--cap-drop=ALL",
+        "--tmpfs=/tmp", "--env=HOME=", f"--volume={runs}:/app/runs", image,
+        "python", "-m", "demo", "train", "digits", "--epochs", "1",
+    )  # fmt: skip
+    assert "epoch 1/1" in done
+    [run_dir] = runs.glob("*-digits")
+    assert (run_dir / "report.html").exists()
+    assert run_dir.stat().st_uid == 54321
+
+
+def test_it_trains_by_itself(image, engine):
+    config = engine.inspect(image)["Config"]
+    assert config["Cmd"] == ["python", "-m", "demo", "train"]
+    assert config["User"] not in ("", "0", "root")
+
+
+def test_it_has_no_tools_for_developers(image, engine):
+    for name in ("git", "uv", "jupyter", "nox", "sudo"):
+        done = engine.try_docker("run", "--rm", "--network=none", image, "sh", "-c", f"type {name}")
+        assert done.returncode != 0, name
