@@ -26,6 +26,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     """The rows: sizes, cold builds, what a change rebuilds, and how long Keras takes to import."""
     (bench.folder / "client").mkdir()
     engine = find(bench.folder / "client")
+    before = engine.build_cache()
     project = bench.folder / "image"
     bench.copy(bench.ours, project)
     for number, pem in enumerate(certificates()):
@@ -43,8 +44,7 @@ def measure(bench: Bench) -> Iterator[Row]:
 
     def sweep(*images: str) -> None:
         engine.try_docker("image", "rm", "--force", *images)
-        for record in engine.build_cache() - engine.before:
-            engine.try_docker("builder", "prune", "--all", "--force", f"--filter=id={record}")
+        engine.prune(before)
 
     def add_dependency() -> None:
         pyproject = project / "pyproject.toml"

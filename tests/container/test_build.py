@@ -100,8 +100,8 @@ def test_a_base_image_without_apt(context, build, stand_in):
     assert "has no apt-get" in said and "debian:trixie-slim" in said
 
 
-def test_a_python_that_is_too_old(context, build, base):
-    image = base("bullseye")  # Python 3.9
+def test_a_python_that_is_too_old(context, build, stand_in):
+    image = stand_in("old_python")
     said = explain(context, build(context, BASE, f"--build-arg=BASE_IMAGE={image}", fails=True))
     assert "has Python 3.9" in said and "ubuntu:24.04" in said
 

@@ -20,7 +20,7 @@ def test_it_builds_for_the_gpu(framework, engine, copy, note, tmp_path):
     engine.docker("build", f"--tag={image}", f"--file={folder}/.devcontainer/Dockerfile", folder)
     try:
         note(f"{framework} for the GPU", f"{engine.inspect(image)['Size'] / 1e9:.2f} GB")
-        run = ("run", "--rm", "--network=none", image)
+        run = ("run", "--rm", "--network=none", f"--env=KERAS_BACKEND={framework}", image)
         facts = json.loads(engine.docker(*run, "cat", "/opt/venv/gpu_facts.json"))
         assert facts["framework"] == framework and facts["accelerator"] == "gpu"
         assert facts["cuda"] and facts["cudnn"]

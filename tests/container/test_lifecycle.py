@@ -149,10 +149,14 @@ def test_a_volume_of_another_user_is_found_and_can_be_removed(new_workspace, hos
     workspace.user = host_users["1234"]
     workspace.user.own(workspace.folder)
     workspace.up()
-    done = workspace.try_exec(*DOCTOR)
-    [command] = re.findall(r"`(docker rm -f .*docker volume rm \S+)`", done.stdout)
-    done = workspace.try_run("bash", "-c", command)
-    assert done.returncode == 0, done.stdout
+    commands = re.findall(r"`(docker [^`]+)`", workspace.try_exec(*DOCTOR).stdout)
+    assert [command.rsplit(" ", 1)[0] for command in commands] == [
+        "docker rm -f",
+        "docker volume rm",
+    ]
+    for command in commands:
+        done = workspace.try_run(*command.split())
+        assert done.returncode == 0, done.stdout
     workspace.up()
     assert "volume" not in workspace.try_exec(*DOCTOR).stdout
     workspace.exec("mkdir", "/home/dev/.cache/keras")

@@ -42,6 +42,12 @@ def test_dev_takes_the_place_of_the_other_user(run):
     assert run("id", "ubuntu").returncode != 0
 
 
+def test_nobody_changes_what_each_shell_runs(run):
+    assert run("stat", "--format=%A", "/etc/bash.bashrc").stdout.strip() == "-rwxr-xr-x"
+    done = run("bash", "-ic", "true")
+    assert "ldconfig" not in done.stdout
+
+
 def test_its_python_is_used(run):
     facts = json.loads(run("cat", "/opt/venv/gpu_facts.json").stdout)
     assert facts["accelerator"] == "gpu" and facts["python"].startswith("3.11.")

@@ -21,7 +21,7 @@ RUN ln -s cuda-12.3 /usr/local/cuda && mkdir -p /usr/local/cuda/extras/CUPTI && 
     echo /usr/local/cuda/lib64 >/etc/ld.so.conf.d/000_cuda.conf && \
     echo /usr/local/cuda-12.3/lib64 >/etc/ld.so.conf.d/988_cuda-12.conf && \
     echo /usr/local/cuda/lib64/stubs >/etc/ld.so.conf.d/z-cuda-stubs.conf && \
-    chmod a+rwx /etc/bash.bashrc && ldconfig
+    chmod a+rwx /etc/bash.bashrc && echo ldconfig >>/etc/bash.bashrc && ldconfig
 ENV CUDA_VERSION=12.3.0 NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     NVIDIA_REQUIRE_CUDA="cuda>=12.3 brand=tesla,driver>=470,driver<471" \
     PATH=/usr/local/nvidia/bin:/usr/local/cuda/bin:$PATH \
