@@ -1,5 +1,6 @@
 """From `devcontainer up` to a commit, for people with uid 1000 and with another one."""
 
+import json
 import re
 import subprocess
 
@@ -54,6 +55,13 @@ def test_bash_is_the_users_shell(started):
     passwd = started("1000").exec("getent", "passwd", "dev").strip()
     assert passwd.endswith(":/home/dev:/bin/bash")
     assert "bash_completion" in started("1000").exec("cat", "/home/dev/.bashrc")
+
+
+def test_notebooks_have_one_kernel_the_environments(started):
+    printed = started("1000").exec("jupyter", "kernelspec", "list", "--json")
+    listed = json.loads(printed[printed.index("{") :])
+    [(name, kernel)] = listed["kernelspecs"].items()
+    assert name == "python3" and kernel["resource_dir"].startswith("/opt/venv/")
 
 
 def test_packages_can_be_added_changed_and_removed(workspace):
