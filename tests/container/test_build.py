@@ -81,6 +81,18 @@ def test_a_bad_certificate_stops_it(spoil, sentence, context, build, tmp_path):
     assert len(said.strip().splitlines()) == 1, said
 
 
+def test_an_expired_certificate_stops_it(context, build, tmp_path):
+    key = certificate(tmp_path).with_suffix(".key")
+    ask = ["openssl", "req", "-new", "-key", key, "-subj", "/CN=Rig", "-out", tmp_path / "rig.csr"]
+    sign = ["openssl", "x509", "-req", "-in", tmp_path / "rig.csr", "-signkey", key, "-days", "-1"]
+    file = context / ".devcontainer/certs/company.crt"
+    for line in (ask, [*sign, "-out", file]):
+        subprocess.run(line, check=True, capture_output=True)
+    said = explain(context, build(context, BASE, fails=True))
+    assert "company.crt has expired (notAfter=" in said
+    assert len(said.strip().splitlines()) == 1, said
+
+
 def test_a_good_certificate_is_trusted(context, build, engine, tmp_path):
     pem = certificate(tmp_path)
     shutil.copy(pem, context / ".devcontainer/certs/company.crt")
