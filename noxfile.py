@@ -105,6 +105,13 @@ def lock(session: nox.Session) -> None:
             shutil.copy(project / ".pre-commit-config.yaml", ROOT / "template")
 
 
+@nox.session(python=PYTHON)
+def release(session: nox.Session) -> None:
+    """Check, tag and record a release of HEAD: `-- v0.2.0`."""
+    install(session, "tests")
+    session.run("python", os.path.join("tools", "release.py"), *session.posargs)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure the figures that this template aims at: `-- copy digits` runs some of them."""

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,44 @@ def copy(bench: Bench) -> Iterator[Row]:
     yield Row("copier copy --defaults", mine, "s", 1.6, "empty template", theirs)
     files = sum(path.is_file() for path in ours.rglob("*"))
     yield Row("  files of the default copy", [files], "files", 46, at_least=True)
+
+
+def update(bench: Bench) -> Iterator[Row]:
+    """The safe update of an edited project, against plain `copier update` of the same."""
+    project, repository = bench.folder / "update", bench.folder / "update-template"
+    shutil.copytree(bench.ours, repository)
+    url = "https://github.com/org/gpu-ml-template.git"  # what people have: a cached remote
+    config = bench.folder / "update.gitconfig"
+    config.write_text(
+        (bench.folder / "gitconfig").read_text()
+        + f'[url "{repository.as_uri()}"]\n\tinsteadOf = {url}\n'
+    )
+    env = {"GIT_CONFIG_GLOBAL": str(config), "XDG_CACHE_HOME": str(bench.folder / "cache")}
+
+    def commit(folder: Path, *options: str) -> None:
+        bench.run("git", "add", "--all", cwd=folder, **env)
+        bench.run("git", "commit", "--quiet", "--message=Work", *options, cwd=folder, **env)
+
+    copier = (sys.executable, "-m", "copier")
+    bench.run(*copier, "copy", "--defaults", "gh:org/gpu-ml-template", project, **env)
+    for folder, edited in ((project, project), (repository, repository / "template")):
+        bench.run("git", "init", "--quiet", cwd=folder, **env)
+        for name in ("tools/lock.py", "tools/hooks.py", "tools/container.py"):
+            text = (edited / name).read_text()
+            head, tail = ("", "# mine\n") if folder == project else ("# theirs\n", "")
+            (edited / name).write_text(head + text + tail)
+        commit(folder)
+    bench.run("git", "tag", "v1.1.0", cwd=repository, **env)
+    safe = (sys.executable, project / "tools/update.py")
+    plain = (*copier, "update", "--defaults", "--skip-answered", "--quiet")
+    seconds: dict[tuple, list[float]] = {safe: [], plain: []}
+    for turn in range(2 * bench.runs + 2):
+        for command, runs in seconds.items():
+            took = bench.run(*command, cwd=project, **env)
+            runs += [took] if turn else []  # the first one makes environment and caches
+            bench.run("git", "reset", "--quiet", "--hard", cwd=project, **env)
+            bench.run("git", "clean", "--quiet", "--force", "-d", cwd=project, **env)
+    yield Row("tools/update.py", seconds[safe], "s", 1.5, "plain copier update", seconds[plain])
 
 
 def help(bench: Bench) -> Iterator[Row]:
@@ -127,7 +166,7 @@ def images(bench: Bench) -> Iterator[Row]:
 
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     part.__name__: part
-    for part in (lines, copy, help, checkpoint, digits, throughput, demo, images)
+    for part in (lines, copy, update, help, checkpoint, digits, throughput, demo, images)
 }
 
 

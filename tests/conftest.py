@@ -7,16 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from releases import ROOT, git, tagged_clone
 
-ROOT = Path(__file__).parents[1]
 SOURCE = "gh:org/gpu-ml-template"  # what users type; git's insteadOf leads it to `template`
-
-
-def git(folder: Path, *args: str) -> str:
-    """Run git in a folder and return what it prints."""
-    return subprocess.run(
-        ["git", *args], cwd=folder, check=True, capture_output=True, text=True
-    ).stdout
 
 
 def commit(folder: Path, tag: str | None = None) -> None:
@@ -64,6 +57,10 @@ def template(tmp_path_factory, files):
     template = shutil.copytree(files, folder / "template")
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, folder / "home", template)
+        # One cache for all tests: the updater's environment in it is dear. uv keeps the user's.
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        patch.setenv("UV_CACHE_DIR", os.environ.get("UV_CACHE_DIR") or str(home / "uv"))
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         commit(template, tag="v1.0.0")
         yield template
 
@@ -73,6 +70,21 @@ def own_template(tmp_path, monkeypatch, template) -> Path:
     """A template that a test may change and release again."""
     own = shutil.copytree(template, tmp_path / "template")
     isolate(monkeypatch, tmp_path / "home", own)
+    return own
+
+
+@pytest.fixture(scope="session")
+def tagged(tmp_path_factory, files) -> Path:
+    """This repository with a tag for each recorded release, and NEXT for the working tree."""
+    return tagged_clone(tmp_path_factory.mktemp("tagged") / "template", files)
+
+
+@pytest.fixture
+def history(tmp_path, monkeypatch, tagged) -> Path:
+    """The same as SOURCE, in a home of its own; a test may change it and release again."""
+    own = shutil.copytree(tagged, tmp_path / "history")
+    isolate(monkeypatch, tmp_path / "home", own)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return own
 
 
@@ -101,3 +113,25 @@ def copy(copier):
         return copier("copy", "--defaults", *options, *data, SOURCE, destination)
 
     return run
+
+
+@pytest.fixture
+def release(own_template):
+    """Release the template again, with these files changed; None deletes one."""
+
+    def run(edits: dict[str, str | None], tag: str = "v1.1.0") -> None:
+        for name, text in edits.items():
+            path = own_template / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink() if text is None else path.write_text(text)
+        commit(own_template, tag=tag)
+
+    return run
+
+
+@pytest.fixture
+def project(own_template, copy, tmp_path) -> Path:
+    """A project of v1.0.0, which is this working tree; `release` makes the next one."""
+    assert copy(tmp_path / "project", package_name="cats").returncode == 0
+    commit(tmp_path / "project")
+    return tmp_path / "project"

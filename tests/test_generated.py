@@ -1,4 +1,8 @@
-"""The generated project: set-up, lint, tests, training and notebook, as its README says."""
+"""The generated project: set-up, lint, tests, training and notebook, as its README says.
+
+JAX's is one of the first release, a year of work later, updated: what holds for a new project has
+to hold for it.
+"""
 
 import json
 import os
@@ -7,22 +11,41 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import commit, git
+from conftest import commit, git, isolate
+from releases import read_releases
+from safe_update import live, update
 
 FRAMEWORKS = ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.torch)]
 
 
+def updated(folder: Path, framework: str, copy, tagged: Path) -> None:
+    """Make a project of the oldest release, work in it, and update it safely."""
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, folder.with_name("settings"), tagged)
+        done = copy(folder, f"--vcs-ref={next(iter(read_releases()))}", framework=framework)
+        assert done.returncode == 0, done.stderr
+        commit(folder)
+        live(folder, executed=False)
+        commit(folder)
+        done = update(folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        commit(folder)
+
+
 @pytest.fixture(scope="module")
-def projects(copy, tmp_path_factory):
+def projects(copy, tagged, tmp_path_factory):
     """Projects in git repositories, in homes that nothing has been installed in; each made once."""
     made = {}
 
     def project(framework: str) -> Path:
         if framework not in made:
             folder = made[framework] = tmp_path_factory.mktemp(framework) / "project"
-            done = copy(folder, framework=framework)
-            assert done.returncode == 0, done.stderr
-            commit(folder)
+            if framework == "jax":
+                updated(folder, framework, copy, tagged)
+            else:
+                done = copy(folder, framework=framework)
+                assert done.returncode == 0, done.stderr
+                commit(folder)
             (folder.parent / "home").mkdir()
             nox(folder, "-s", "setup", "--", "cpu")
         return made[framework]

@@ -203,6 +203,7 @@ def test_reserved_names_cover_imports_and_dependencies():
         module.lower()
         for path in (ROOT / "template").rglob("*.py*")
         if path.name.endswith((".py", ".py.jinja"))
+        and path.name != "update.py"  # has an environment of its own, without the project
         for module in re.findall(r"(?m)^ *(?:import|from(?=.* import)) (\w+)", path.read_text())
     }
     pyproject = ROOT / "template/pyproject.toml.jinja"

@@ -44,7 +44,7 @@ def expected(package: str, license: str, ci: str) -> set[str]:
         .vscode/extensions.json .vscode/launch.json .vscode/settings.json .vscode/tasks.json
         data/README.md notebooks/gpu_check.ipynb
         requirements/cpu.txt requirements/dev.txt requirements/gpu.txt tools/container.py
-        tools/hooks.py tools/lock.py
+        tools/hooks.py tools/lock.py tools/update.py
     """
     modules = """
         __init__ __main__ checkpoint config data devices evaluate export files images interrupt

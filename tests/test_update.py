@@ -1,0 +1,348 @@
+"""The safe update: from every version, whatever was answered and edited in between."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from conftest import ROOT, SOURCE, commit, git
+from releases import NEXT, read_releases
+from safe_update import contents, live, merge_file, refused, unmerged, update
+
+RELEASES = read_releases()
+SEEDED = yaml.safe_load((ROOT / "copier.yml").read_text().split("---")[0])["_skip_if_exists"]
+ANSWERS = {
+    "defaults": {},
+    "jax-gitlab": {"framework": "jax", "ci": "gitlab", "license": "none", "package_name": "cats"},
+    "torch-none": {"framework": "torch", "ci": "none", "user_name": "Zoë O'Neill"},
+}
+
+
+def seeded(name: str) -> bool:
+    return any(Path(name).match(pattern) for pattern in SEEDED)
+
+
+@pytest.fixture
+def make(history, copier, tmp_path):
+    """Copy a version of this template, with these answers, and commit it."""
+
+    def run(version: str, name: str = "project", **answers: str) -> Path:
+        data = [f"--data={key}={value}" for key, value in answers.items()]
+        folder = tmp_path / name / "p"  # the folder's name is part of the answers
+        done = copier("copy", "--defaults", f"--vcs-ref={version}", *data, SOURCE, folder)
+        assert done.returncode == 0, done.stderr
+        commit(folder)
+        return folder
+
+    return run
+
+
+@pytest.mark.parametrize("answers", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("version", RELEASES)
+def test_an_untouched_project_becomes_a_fresh_one(version, answers, make):
+    fresh = contents(make(NEXT, "fresh", **answers))
+    start = make(version, **answers)
+    old = contents(start)
+    stepwise = shutil.copytree(start, start.with_name("stepwise"))
+    done = update(start)
+    assert done.returncode == 0, done.stdout + done.stderr
+    new = contents(start)
+    assert git(start, "diff", "--name-only") == ""  # all of it is staged
+    for name in old.keys() | new.keys() | fresh.keys():
+        if seeded(name) and name in old and not name.startswith("requirements/"):
+            assert new[name] == old[name]
+        else:
+            assert new.get(name) == fresh.get(name), name
+
+    later = [*RELEASES, NEXT][list(RELEASES).index(version) + 1 :]
+    for step in later:
+        assert update(stepwise, "--to", step).returncode == 0
+        commit(stepwise)
+    assert contents(stepwise) == new
+
+
+@pytest.mark.parametrize("version", RELEASES)
+def test_the_updater_that_a_version_shipped_still_updates(version, make):
+    fresh, project = contents(make(NEXT, "fresh")), make(version)
+    if not (project / "tools/update.py").exists():
+        assert version == "v0.1.0"  # which has none: the newest one does it, as the docs say
+        return
+    done = update(project, tool="tools/update.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    new = contents(project)
+    assert {name: new[name] for name in new if not seeded(name)} == {
+        name: fresh[name] for name in fresh if not seeded(name)
+    }
+
+
+@pytest.mark.parametrize("version", RELEASES)
+def test_a_teams_work_survives(version, make, tmp_path):
+    project, fresh = make(version), contents(make(NEXT, "fresh"))
+    old = contents(project)
+    live(project)
+    commit(project)
+    mine = contents(project)
+    done = update(project)
+    assert done.returncode in (0, 2), done.stdout + done.stderr
+    new, conflicts = contents(project), unmerged(project)
+    assert (done.returncode == 2) == bool(conflicts), done.stdout
+    for name in mine.keys() | new.keys():
+        base, yours, theirs = old.get(name), mine.get(name), fresh.get(name)
+        if name.startswith("requirements/") and name in mine and name in fresh:
+            continue  # tested below
+        if yours is None:
+            assert name not in new if base else new[name] == theirs, name
+        elif name not in fresh or (seeded(name) and base) or theirs == base:
+            assert new[name] == yours, name
+        elif yours == base:
+            assert new.get(name) == theirs, name
+        elif name not in conflicts:
+            data = [entry[-1].replace(b"\r\n", b"\n") for entry in (yours, base, theirs)]
+            assert merge_file(*data, tmp_path) == (new[name][-1].replace(b"\r\n", b"\n"), 0), name
+            assert (b"\r\n" in yours[-1]) == (b"\r\n" in new[name][-1])
+    assert new["tools/lock.py"][1]  # still executable
+    assert (
+        b"MINE = True\r\n" in new["noxfile.py"][-1] and b"tools/update.py" in new["noxfile.py"][-1]
+    )
+    assert "\ntabulate==0.9.0 " in (project / "requirements/cpu.txt").read_text()
+    line = [sys.executable, "tools/lock.py", "--check"]
+    assert subprocess.run(line, cwd=project).returncode == 0
+
+
+def test_abort_takes_it_back(make):
+    project = make("v0.1.0")
+    live(project)
+    commit(project)
+    before = contents(project)
+    assert update(project).returncode in (0, 2)
+    (project / "noxfile.py").write_text("edited since\n")
+    done = update(project, "--abort")
+    assert done.returncode == 0, done.stderr
+    assert contents(project) == before and git(project, "status", "--porcelain") == ""
+    aside = done.stdout.splitlines()[0].removeprefix("edited since the update: that text is in ")
+    assert Path(aside).read_text() == "edited since\n"
+    assert refused(project, "--abort") == "update: there is no update to take back."
+
+
+def test_an_overlapping_edit_is_a_conflict_and_says_so(project, release):
+    text = (project / ".editorconfig").read_text()
+    (project / ".editorconfig").write_text(text.replace("root = true", "root = mine"))
+    commit(project)
+    release({"template/.editorconfig": text.replace("root = true", "root = theirs")})
+    done = update(project)
+    assert done.returncode == 2
+    assert "  conflict  .editorconfig\n" in done.stdout
+    assert unmerged(project) == [".editorconfig"]
+    shown = "<<<<<<< yours\nroot = mine\n=======\nroot = theirs\n>>>>>>> template v1.1.0\n"
+    assert shown in (project / ".editorconfig").read_text()
+    stages = [git(project, "show", f":{n}:.editorconfig") for n in (1, 2, 3)]
+    assert [f"root = {word}" in stages[n] for n, word in enumerate(("true", "mine", "theirs"))]
+    line = ["git", "commit", "--quiet", "--message=Update"]
+    assert subprocess.run(line, cwd=project, capture_output=True).returncode == 128  # git refuses
+    assert "<<<" not in refused(project)  # a second update waits for the first
+
+
+def test_an_answer_may_change_with_the_version_or_without(project, release):
+    workflow = project / ".github/workflows/ci.yml"
+    workflow.write_text(workflow.read_text() + "# mine\n")
+    commit(project)
+    done = update(project, "--data", "ci=gitlab")
+    assert done.returncode == 0, done.stderr
+    assert workflow.read_text().endswith("# mine\n")
+    assert "kept      .github/workflows/ci.yml" in done.stdout
+    assert (project / ".gitlab-ci.yml").exists()
+    commit(project)
+    assert "asks for no nonsense: it asks for base_image" in refused(
+        project, "--data", "nonsense=1"
+    )
+    assert "gitlap" in refused(project, "--data", "ci=gitlap")
+    done = update(project)
+    assert (done.returncode, done.stdout) == (
+        0,
+        "Nothing to update: this project is at v1.0.0.\n",
+    )
+
+
+def test_an_answer_that_is_no_choice_any_more_is_not_replaced_in_silence(
+    own_template, project, release
+):
+    text = (own_template / "copier/questions.yml").read_text()
+    text = text.replace("default: MIT", "default: none").replace("[MIT, ", "[")
+    release({"copier/questions.yml": text.replace("['MIT', ", "[")})
+    assert refused(project) == (
+        "update: v1.1.0 does not take your answer license: MIT any more (its default is none):"
+        " give one with `nox -s update -- --data license=...`."
+    )
+    assert update(project, "--data", "license=Apache-2.0").returncode == 0
+
+
+def test_check_tells_whether_there_is_a_newer_version(project, release):
+    (project / "dirty").touch()
+    done = update(project, "--check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "The template has nothing newer than v1.0.0.\n"
+    release({"template/new.txt": "new\n"})
+    done = update(project, "--check")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert done.stdout.startswith("The template is at v1.1.0, this project at v1.0.0.\n")
+
+
+# The locks.
+
+PIN = "rich==14.0.0 \\\n    --hash=sha256:" + "0" * 64 + "\n"  # older than what is locked
+
+
+def new_locks(project: Path) -> dict[str, str]:
+    """The locks of a template with another version of one package."""
+    found = {}
+    folder = "template/{% if framework == 'tensorflow' %}requirements{% endif %}"
+    for path in sorted((project / "requirements").iterdir()):
+        text = re.sub(r"^rich==.*\n(?: .*\n)*", lambda _: PIN, path.read_text(), flags=re.M)
+        found[f"{folder}/{path.name}"] = text
+    assert PIN in "".join(found.values())
+    return found
+
+
+def test_the_templates_locks_are_taken_as_they_are_without_a_network(project, release):
+    locks = new_locks(project)
+    (project / "requirements/gpu.txt").unlink()  # stays deleted
+    old = (project / "requirements/cpu.txt").read_text()
+    (project / "requirements/cpu.txt").write_text(old + "# mine\n")
+    commit(project)
+    release(locks)
+    done = update(project, UV_OFFLINE="1", PIP_NO_INDEX="1")
+    assert done.returncode == 0, done.stderr
+    for name, text in locks.items():
+        path = project / "requirements" / Path(name).name
+        assert not path.exists() if path.name == "gpu.txt" else path.read_text() == text
+    where = re.search(r"updated   requirements/cpu.txt  \(yours: git show (\S+)\)", done.stdout)[1]
+    assert git(project, "show", where) == old + "# mine\n"
+
+
+def test_packages_of_yours_keep_their_pins_and_the_templates_win(project, release):
+    locks = new_locks(project)
+    pyproject = project / "pyproject.toml"
+    text = pyproject.read_text().replace('  "tyro', '  "tabulate>=0.8",\n  "tyro')
+    pyproject.write_text(text)
+    for name in ("cpu", "gpu"):
+        lock = project / f"requirements/{name}.txt"
+        lock.write_text(
+            lock.read_text() + "tabulate==0.8.10 \\\n    --hash=sha256:" + "0" * 64 + "\n"
+        )
+    commit(project)
+    release(locks)
+    broken = shutil.copytree(project, project.with_name("offline"))
+    done = update(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("cpu", "gpu"):
+        lock = (project / f"requirements/{name}.txt").read_text()
+        assert "\nrich==14.0.0 " in lock and "\ntabulate==0.8.10 " in lock
+    line = [sys.executable, "tools/lock.py", "--check"]
+    assert subprocess.run(line, cwd=project).returncode == 0
+
+    done = update(broken, UV_OFFLINE="1", UV_CACHE_DIR=str(project / "nothing"))
+    assert done.returncode == 2
+    assert "finish them with `nox -s lock`" in done.stdout
+    lock = (broken / "requirements/cpu.txt").read_text()
+    assert PIN in lock and "\ntabulate==0.8.10 " in lock
+    assert subprocess.run(line, cwd=broken, capture_output=True).returncode == 1
+
+
+# Notebooks, and what is not in git.
+
+
+def cells(*sources: str, output: str = "", count: int | None = None) -> str:
+    """A notebook whose first cell was executed, if it has an output or a count."""
+    code = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": []}
+    found = [{**code, "id": f"cell-{n}", "source": [text]} for n, text in enumerate(sources)]
+    if output:
+        shown = {"name": "stdout", "output_type": "stream", "text": [output]}
+        found[0] |= {"execution_count": 1, "outputs": [shown]}
+    if count:
+        found[0]["execution_count"] = count
+    notebook = {"cells": found, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    return json.dumps(notebook, indent=1, sort_keys=True) + "\n"
+
+
+def test_a_notebook_in_conflict_is_merged_cell_by_cell(own_template, copy, tmp_path, release):
+    release({"template/managed.ipynb": cells("a = 1", "b = 1")})
+    project = tmp_path / "project"
+    assert copy(project).returncode == 0
+    (project / "managed.ipynb").write_text(cells("a = 1", "b = 2", "c = 3", output="1\n"))
+    commit(project)
+    release({"template/managed.ipynb": cells("a = 10", "b = 1", count=7)}, tag="v1.2.0")
+    done = update(project)
+    merged = nbformat.read(project / "managed.ipynb", as_version=4)
+    nbformat.validate(merged)
+    assert [cell.source for cell in merged.cells] == ["a = 10", "b = 2", "c = 3"]
+    assert merged.cells[0].outputs[0].text == "1\n"
+    assert done.returncode == 0 and "merged    managed.ipynb" in done.stdout
+    [where] = re.findall(r"\(cell by cell; yours: git show (\S+)\)", done.stdout)
+    assert git(project, "show", where) == cells("a = 1", "b = 2", "c = 3", output="1\n")
+
+
+def test_a_cell_that_both_have_edited_is_a_conflict_in_a_notebook_that_opens(
+    own_template, copy, tmp_path, release
+):
+    release({"template/managed.ipynb": cells("a = 1", "b = 1")})
+    project = tmp_path / "project"
+    assert copy(project).returncode == 0
+    (project / "managed.ipynb").write_text(cells("a = 1", "b = 2"))
+    commit(project)
+    release({"template/managed.ipynb": cells("a = 1", "b = 3")}, tag="v1.2.0")
+    done = update(project)
+    assert done.returncode == 2 and "conflict  managed.ipynb  (cell by cell)" in done.stdout
+    assert unmerged(project) == ["managed.ipynb"]
+    merged = nbformat.read(project / "managed.ipynb", as_version=4)
+    nbformat.validate(merged)
+    shown = "<<<<<<< local\nb = 2\n=======\nb = 3\n>>>>>>> remote"
+    assert merged.cells[1].source == shown
+
+
+def test_outputs_that_a_filter_hides_from_git_are_not_lost(own_template, copy, tmp_path, release):
+    release({"template/managed.ipynb": cells("a = 1", "b = 1")})
+    project = tmp_path / "project"
+    assert copy(project).returncode == 0
+    strip = "import json, sys; n = json.load(sys.stdin)"
+    strip += "; [c.update(outputs=[], execution_count=None) for c in n['cells']]"
+    strip += "; print(json.dumps(n, indent=1, sort_keys=True))"
+    git(project, "init", "--quiet")
+    git(project, "config", "filter.strip.clean", f'{sys.executable} -c "{strip}"')
+    with (project / ".gitattributes").open("a") as attributes:
+        attributes.write("*.ipynb filter=strip\n")
+    commit(project)
+    (project / "managed.ipynb").write_text(cells("a = 1", "b = 1", output="1\n"))
+    git(project, "add", "managed.ipynb")  # which changes nothing that git keeps
+    assert git(project, "status", "--porcelain") == ""
+    release({"template/managed.ipynb": cells("a = 1", "b = 2")}, tag="v1.2.0")
+    assert update(project).returncode == 0
+    assert (project / "managed.ipynb").read_text() == cells("a = 1", "b = 2", output="1\n")
+    assert update(project, "--abort").returncode == 0
+    assert (project / "managed.ipynb").read_text() == cells("a = 1", "b = 1", output="1\n")
+
+
+def test_ignored_files_and_things_in_the_way_stay(project, release):
+    (project / ".gitignore").write_text((project / ".gitignore").read_text() + "secret\n")
+    (project / "folder").mkdir()
+    (project / "folder/mine").touch()
+    (project / "elsewhere").mkdir()
+    (project / "link").symlink_to("elsewhere")
+    commit(project)
+    (project / "secret").write_text("mine\n")
+    new = dict.fromkeys(("secret", "folder", "link/file"), "theirs\n")
+    release({f"template/{name}": text for name, text in new.items()})
+    before = contents(project)
+    done = update(project)
+    assert done.returncode == 2
+    after = contents(project)
+    assert after == before | {".copier-answers.yml": after[".copier-answers.yml"]}
+    assert "blocked   folder  (folder/mine is in the way)" in done.stdout
+    assert "blocked   link/file  (link is in the way)" in done.stdout
+    assert "blocked   secret  (yours is not in git; " in done.stdout
+    assert update(project, "--abort").returncode == 0
+    assert contents(project) == before
