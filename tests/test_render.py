@@ -16,7 +16,12 @@ from copier import run_copy
 
 FRAMEWORKS = ("tensorflow", "jax", "torch")
 LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "none")
-CIS = {"github": {".github/workflows/ci.yml"}, "gitlab": {".gitlab-ci.yml"}, "none": set()}
+TOLD = {"renovate.json", "tools/propose_update.py"}
+CIS = {
+    "github": {".github/workflows/ci.yml", ".github/workflows/template-update.yml", *TOLD},
+    "gitlab": {".gitlab-ci.yml", *TOLD},
+    "none": set(),
+}
 PACKAGES = ("p", "a_package_name_of_thirty_chars")
 HOSTILE = {
     "project_name": "Über-Projekt v1.0_日本",
@@ -103,7 +108,7 @@ def test_every_file_parses_and_holds_no_jinja(rendered):
         for typed in ("{{ 7*7 }}", "{% x %}"):  # answers that look like Jinja stay as they are
             text = text.replace(typed, "")
         assert "{%" not in text and "{#" not in text, name
-        if not name.endswith(".py"):  # whose f-strings have braces too
+        if not name.endswith((".py", "renovate.json")):  # which have braces of their own
             assert "{{" not in text.replace("${{", ""), name
 
 

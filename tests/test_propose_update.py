@@ -1,0 +1,616 @@
+"""Getting told of a new version: the steps of the CI files, as they stand, on a stand-in forge."""
+
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from base64 import b64encode
+from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import commit, git, isolate
+
+TOKEN, JOB_TOKEN = "fine-grained-secret", "token-of-the-job"
+BASIC = b64encode(f"x-access-token:{TOKEN}".encode()).decode()  # as HTTP has it
+VERSION = "v1.1.0"
+TITLE = f"Update from the template to {VERSION}"
+BRANCH = f"template-update/{VERSION}"
+SCRIPT = "tools/propose_update.py"
+FILES = {
+    "github": {".github/workflows/template-update.yml", "renovate.json", SCRIPT},
+    "gitlab": {"renovate.json", SCRIPT},
+}
+
+# GitHub's command line, with the options that its manual lists for these commands.
+GH = """
+import argparse, json, os, subprocess, sys
+from pathlib import Path
+parser = argparse.ArgumentParser(allow_abbrev=False)
+subjects = parser.add_subparsers(dest="subject", required=True)
+for subject, options in {"pr": ["--head", "--base"], "issue": []}.items():
+    verbs = subjects.add_parser(subject).add_subparsers(dest="verb", required=True)
+    for verb, more in {
+        "list": ["--state", "--json", "--limit"], "create": ["--title", "--body-file"]
+    }.items():
+        command = verbs.add_parser(verb, allow_abbrev=False)
+        for option in ["--repo", *options, *more]:
+            command.add_argument(option)
+        command.add_argument("--draft", action="store_true")
+args = parser.parse_args()
+path = Path(os.environ["FORGE"])
+forge = json.loads(path.read_text())
+assert args.repo == "org/cats"
+if args.subject == "issue" and forge.get("no issues"):
+    sys.exit("the 'org/cats' repository has disabled issues")
+if args.verb == "list":
+    assert args.state == "all"
+    found = forge[args.subject]
+    if args.subject == "pr":
+        found = [one for one in found if one["head"] == args.head]
+    print(json.dumps([{name: one[name] for name in args.json.split(",")} for one in found]))
+    sys.exit()
+if forge.get("down") or args.draft and forge.get("no drafts"):
+    reason = "Draft pull requests are not" if args.draft else "Pull requests are"
+    sys.exit(f"pull request create failed: GraphQL: {reason} supported in this repository.")
+if args.subject == "pr":
+    git = ["git", "--git-dir", forge["repository"], "rev-parse", "--verify", "--quiet"]
+    subprocess.run([*git, f"refs/heads/{args.head}"], check=True, stdout=subprocess.DEVNULL)
+assert args.body_file == "-"
+made = vars(args) | {"body": sys.stdin.read(), "token": os.environ["GH_TOKEN"]}
+made["url"] = f"https://forge.example/org/cats/{args.subject}/1"
+forge[args.subject].append(made)
+path.write_text(json.dumps(forge))
+print(made["url"])
+"""
+# What GitLab does when a branch was pushed, in the words that it says it in.
+POST_RECEIVE = """#!/usr/bin/env python3
+import json, os, sys
+from pathlib import Path
+path = Path(os.environ["FORGE"])
+forge = json.loads(path.read_text())
+count = int(os.environ.get("GIT_PUSH_OPTION_COUNT", 0))
+options = [os.environ[f"GIT_PUSH_OPTION_{n}"] for n in range(count)]
+if options and forge.get("down"):
+    print("WARNINGS:\\nError encountered with push options 'merge_request.create': Oh no")
+elif options:
+    forge["options"].append(options)
+    path.write_text(json.dumps(forge))
+    print("View merge request: https://forge.example/org/cats/-/merge_requests/1")
+"""
+# Records each command, and whether it could see the token.
+WRAPPER = """#!/bin/sh
+printf '%s\\n' "${{TEMPLATE_UPDATE_TOKEN:+WITH TOKEN }}{name} $*" >> "$COMMANDS"
+{do}
+"""
+
+Done = namedtuple("Done", "code output commands")
+
+
+class Server(BaseHTTPRequestHandler):
+    """A forge's git over HTTP: everything in its folder, for the one who has the token."""
+
+    def do_GET(self):
+        if self.headers.get("Authorization") != f"Basic {BASIC}":
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="forge"')
+            self.end_headers()
+            return
+        path, _, query = self.path.partition("?")
+        length = self.headers.get("Content-Length", "0")
+        env = {
+            "GIT_PROJECT_ROOT": self.server.folder,
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "REMOTE_USER": "bot",
+            "REQUEST_METHOD": self.command,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "CONTENT_LENGTH": length,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "HTTP_GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "FORGE": self.server.forge,
+        }
+        answer = subprocess.run(
+            ["git", "http-backend"],
+            input=self.rfile.read(int(length)),
+            env=os.environ | env,
+            stdout=subprocess.PIPE,
+        ).stdout
+        head, _, content = answer.partition(b"\r\n\r\n")
+        headers = dict(line.split(": ", 1) for line in head.decode().splitlines())
+        self.send_response(int(headers.pop("Status", "200").split()[0]))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(template, tmp_path_factory):
+    """The template with a second release, and a cache as a runner has one."""
+    folder = tmp_path_factory.mktemp("told")
+    newer = shutil.copytree(template, folder / "template")
+    hooks = newer / "template/tools/hooks.py"
+    hooks.write_text(hooks.read_text().replace('"""Install a', '"""Make a'))
+    (script,) = newer.glob("template/tools/*propose_update.py*")
+    script.write_text(script.read_text() + '\nprint("UNSEEN CODE RAN")\n')
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, folder / "home", newer)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        commit(newer, tag=VERSION)
+        yield folder / "cache/gpu-ml-template"
+
+
+@pytest.fixture(scope="module")
+def project(copy, tmp_path_factory):
+    """A project of a version; `edited` is where the next version changes it too."""
+
+    @functools.cache
+    def make(ci: str, version: str = "v1.0.0", edited: bool = False) -> Path:
+        folder = tmp_path_factory.mktemp("project") / "cats"
+        assert copy(folder, f"--vcs-ref={version}", ci=ci).returncode == 0
+        if edited:
+            hooks = folder / "tools/hooks.py"
+            hooks.write_text(hooks.read_text().replace('"""Install a', '"""Put a'))
+        commit(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def server(tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        server.folder, server.forge = str(tmp_path / "forge"), str(tmp_path / "forge.json")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+class Forge:
+    """A stand-in for GitHub or GitLab with one project, and for their runners."""
+
+    def __init__(self, folder: Path, server: ThreadingHTTPServer, ci: str, project: Path):
+        self.ci, self.folder, self.port = ci, folder, server.server_port
+        self.repository, self.state = folder / "forge/org/cats.git", Path(server.forge)
+        self.commands, self.trace = folder / "commands", folder / "trace"
+        git(folder, "clone", "--quiet", "--bare", str(project), str(self.repository))
+        for setting in ("http.receivepack", "receive.advertisePushOptions"):
+            git(self.repository, "config", setting, "true")
+        if ci == "gitlab":
+            (self.repository / "hooks/post-receive").write_text(POST_RECEIVE)
+            (self.repository / "hooks/post-receive").chmod(0o755)
+        self.set(pr=[], issue=[], options=[], repository=str(self.repository))
+        self.clone = folder / "clone"
+        git(folder, "clone", "--quiet", str(self.repository), str(self.clone))
+        if ci == "gitlab":
+            git(self.clone, "checkout", "--quiet", "--detach")
+        (folder / "gh.py").write_text(GH)
+        (folder / "bin").mkdir()
+        for name, do in {
+            "git": f'exec {shutil.which("git")} "$@"',
+            "python": f'exec {sys.executable} "$@"',
+            "gh": f'exec {sys.executable} {folder}/gh.py "$@"',
+            "pip": "exit 0",
+            "apt-get": "exit 0",
+        }.items():
+            (folder / "bin" / name).write_text(WRAPPER.format(name=name, do=do))
+            (folder / "bin" / name).chmod(0o755)
+
+    def set(self, **state) -> None:
+        old = json.loads(self.state.read_text()) if self.state.exists() else {}
+        self.state.write_text(json.dumps(old | state))
+
+    def __getitem__(self, name: str):
+        return json.loads(self.state.read_text())[name]
+
+    def steps(self) -> list[tuple[str, dict]]:
+        """What the job runs, each with its variables."""
+        if self.ci == "gitlab":
+            job = yaml.safe_load((self.clone / ".gitlab-ci.yml").read_text())["template-update"]
+            return [(line, {}) for line in job["before_script"] + job["script"]]
+        workflow = (self.clone / ".github/workflows/template-update.yml").read_text()
+        steps = yaml.safe_load(workflow)["jobs"]["propose"]["steps"]
+        return [(step["run"], step.get("env", {})) for step in steps if "run" in step]
+
+    def run(self, which: slice = slice(None), token: str = TOKEN) -> Done:
+        """Run the job until a step fails, as a runner would. The token must not get about."""
+        url = f"http://127.0.0.1:{self.port}"
+        env = {
+            "PATH": f"{self.folder}/bin{os.pathsep}{os.environ['PATH']}",
+            "COMMANDS": str(self.commands),
+            "FORGE": str(self.state),
+            "GIT_TRACE2": str(self.trace),
+        }
+        if self.ci == "github":
+            env |= {"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": url}
+            env |= {"GITHUB_REPOSITORY": "org/cats", "GITHUB_REF_NAME": "main"}
+        else:
+            env |= {"GITLAB_CI": "true", "CI_PROJECT_URL": f"{url}/org/cats"}
+            env |= {"CI_COMMIT_BRANCH": "main", "CI_SERVER_HOST": "forge.example"}
+            env |= {"TEMPLATE_UPDATE_TOKEN": token} if token else {}
+        known = {"${{ github.token }}": JOB_TOKEN, "${{ secrets.TEMPLATE_UPDATE_TOKEN }}": token}
+        self.commands.write_text("")
+        output = ""
+        for script, own in self.steps()[which]:
+            done = subprocess.run(
+                ["bash", "-e", "-o", "pipefail", "-c", script],
+                cwd=self.clone,
+                env=os.environ | env | {name: known[value] for name, value in own.items()},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            output += done.stdout
+            if done.returncode:
+                break
+        commands = self.commands.read_text()
+        assert "Traceback" not in output
+        assert "UNSEEN CODE RAN" not in output
+        for secret in (TOKEN, BASIC):
+            assert secret not in output
+            for path in [self.commands, self.trace, *self.clone.rglob("*")]:
+                assert not path.is_file() or secret.encode() not in path.read_bytes(), path
+        assert not re.search(r"(?m)^WITH TOKEN (pip|python (?!\S+ propose$))", commands)
+        return Done(done.returncode, output, commands)
+
+    def branches(self) -> list[str]:
+        names = git(self.repository, "for-each-ref", "--format=%(refname:short)", "refs/heads")
+        return names.split()
+
+    def file(self, name: str) -> str:
+        """A file on the branch that was pushed."""
+        return git(self.repository, "show", f"{BRANCH}:{name}")
+
+
+@pytest.fixture
+def forge(tmp_path, server, project):
+    def make(ci: str, **kind) -> Forge:
+        return Forge(tmp_path, server, ci, project(ci, **kind))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def clones():
+    return {}
+
+
+@pytest.fixture
+def prepared(forge, clones):
+    """A forge whose job has run up to the step that needs the token."""
+
+    def make(ci: str, edited: bool = False) -> Forge:
+        here = forge(ci, edited=edited)
+        if (ci, edited) not in clones:
+            done = here.run(slice(-1))
+            assert done.code == 0, done.output
+            clones[ci, edited] = here.clone
+        else:
+            shutil.rmtree(here.clone)
+            shutil.copytree(clones[ci, edited], here.clone, symlinks=True)
+        return here
+
+    return make
+
+
+PROPOSE = slice(-1, None)
+
+
+# What is proposed
+
+
+def test_github_gets_a_pull_request(prepared):
+    here = prepared("github")
+    main = git(here.repository, "rev-parse", "main")
+    done = here.run(PROPOSE)
+    assert done.code == 0, done.output
+    [pull] = here["pr"]
+    assert (pull["head"], pull["base"], pull["title"]) == (BRANCH, "main", TITLE)
+    assert (pull["draft"], pull["token"]) == (False, TOKEN)
+    assert pull["body"].startswith(f"The template is at {VERSION}, this project at v1.0.0.\n")
+    assert "tools/hooks.py" in pull["body"] and "draft" not in pull["body"]
+    assert pull["url"] in done.output
+    assert (
+        git(here.repository, "rev-parse", "main")
+        == main
+        == git(here.repository, "rev-parse", f"{BRANCH}~")
+    )
+    assert '"""Make a git hook' in here.file("tools/hooks.py")
+    assert f"_commit: {VERSION}" in here.file(".copier-answers.yml")
+    author = git(here.repository, "log", "-1", "--format=%an %cn %s", BRANCH)
+    assert author == f"github-actions[bot] github-actions[bot] {TITLE}\n"
+    assert here["issue"] == []
+
+
+def test_a_detached_checkout_that_is_used_again_does_as_well(forge):
+    here = forge("github")
+    git(here.clone, "checkout", "--quiet", "--detach")
+    for left in (BRANCH, "template-update/new"):
+        git(here.clone, "branch", left)
+    done = here.run()
+    assert done.code == 0, done.output
+    assert [pull["head"] for pull in here["pr"]] == [BRANCH]
+
+
+def test_conflicts_become_a_draft_that_lists_them(prepared):
+    here = prepared("github", edited=True)
+    done = here.run(PROPOSE)
+    assert done.code == 0, done.output
+    [pull] = here["pr"]
+    assert pull["draft"]
+    assert "are in conflict in\n\n* `tools/hooks.py`\n\n" in pull["body"]
+    assert f"git switch {BRANCH}\n" in pull["body"]
+    text = here.file("tools/hooks.py")
+    assert "<<<<<<< yours\n" in text and f">>>>>>> template {VERSION}\n" in text
+    assert '"""Put a git hook' in git(here.repository, "show", "main:tools/hooks.py")
+    assert '"""Put a git hook' in (here.clone / "tools/hooks.py").read_text()  # the runner is back
+
+
+def test_where_there_are_no_drafts_it_is_a_pull_request(prepared):
+    here = prepared("github", edited=True)
+    here.set(**{"no drafts": True})
+    assert here.run(PROPOSE).code == 0
+    assert [pull["draft"] for pull in here["pr"]] == [False]
+
+
+def test_without_a_token_github_gets_an_issue(prepared):
+    here = prepared("github", edited=True)
+    done = here.run(PROPOSE, token="")
+    assert done.code == 0, done.output
+    [issue] = here["issue"]
+    assert (issue["title"], issue["token"]) == (TITLE, JOB_TOKEN)
+    assert "* `tools/hooks.py`\n" in issue["body"]
+    assert "Run `nox -s update` in a clone" in issue["body"]
+    assert "TEMPLATE_UPDATE_TOKEN" in issue["body"] and "draft" not in issue["body"]
+    assert here.branches() == ["main"] and here["pr"] == []
+    assert issue["url"] in done.output
+
+
+def test_a_fork_without_issues_is_told_in_the_log(prepared):
+    here = prepared("github")
+    here.set(**{"no issues": True})
+    done = here.run(PROPOSE, token="")
+    assert done.code == 0, done.output
+    assert "::warning::The template is at v1.1.0, this project at v1.0.0. Run `nox" in done.output
+    assert here["issue"] == []
+
+
+def test_gitlab_gets_a_merge_request(prepared):
+    here = prepared("gitlab")
+    main = git(here.repository, "rev-parse", "main")
+    done = here.run(PROPOSE)
+    assert done.code == 0, done.output
+    [options] = here["options"]
+    first, *others, description = options
+    assert first == "merge_request.create"
+    assert others == ["merge_request.target=main", f"merge_request.title={TITLE}"]
+    assert description.startswith(
+        f"merge_request.description=The template is at {VERSION}, this project at v1.0.0.\\n\\n"
+    )
+    assert git(here.repository, "rev-parse", f"{BRANCH}~") == main
+    assert '"""Make a git hook' in here.file("tools/hooks.py")
+    author = git(here.repository, "log", "-1", "--format=%an <%ce>", BRANCH)
+    assert author == "Template update <noreply@forge.example>\n"
+    assert "/merge_requests/1" in done.output
+
+
+def test_conflicts_become_a_draft_merge_request(prepared):
+    here = prepared("gitlab", edited=True)
+    done = here.run(PROPOSE)
+    assert done.code == 0, done.output
+    [options] = here["options"]
+    assert "merge_request.draft" in options
+    assert "are in conflict in\\n\\n* `tools/hooks.py`\\n" in options[-1]
+    assert f"git switch {BRANCH}\\n" in options[-1]
+    assert "<<<<<<< yours\n" in here.file("tools/hooks.py")
+
+
+def test_without_a_token_gitlabs_job_fails_with_what_to_run(prepared):
+    here = prepared("gitlab")
+    done = here.run(PROPOSE, token="")
+    assert done.code == 1
+    assert done.output.startswith(
+        "propose_update: The template is at v1.1.0, this project at v1.0.0. Run `nox -s update` "
+    )
+    assert here.branches() == ["main"]
+
+
+# What is not proposed
+
+
+@pytest.mark.parametrize("ci", FILES)
+@pytest.mark.parametrize("token", [TOKEN, ""])
+def test_nothing_is_proposed_where_there_is_nothing_new(forge, ci, token):
+    here = forge(ci, version=VERSION)
+    (here.clone / SCRIPT).write_text((here.clone / SCRIPT).read_text().replace("UNSEEN", "SEEN"))
+    git(here.clone, "commit", "--quiet", "--all", "--message=Seen")
+    (here.clone / ".git/template-update.json").write_text("{}")  # of an earlier run
+    done = here.run(token=token)
+    assert done.code == 0, done.output
+    assert "nothing newer than v1.1.0" in done.output
+    assert "There is nothing to propose." in done.output
+    assert here.branches() == ["main"] and here["pr"] == here["issue"] == here["options"] == []
+
+
+PULL = {"head": BRANCH, "isCrossRepository": False, "url": "https://forge.example/org/cats/pr/7"}
+
+
+@pytest.mark.parametrize("token", [TOKEN, ""])
+def test_a_version_is_proposed_by_one_pull_request_open_or_closed(prepared, token):
+    here = prepared("github")
+    here.set(pr=[PULL])
+    done = here.run(PROPOSE, token=token)
+    assert (done.code, done.output) == (0, f"Proposed already: {PULL['url']}\n")
+    assert here.branches() == ["main"] and here["pr"] == [PULL] and here["issue"] == []
+
+
+def test_a_strangers_pull_request_does_not_count(prepared):
+    here = prepared("github")
+    here.set(pr=[PULL | {"isCrossRepository": True}])
+    assert here.run(PROPOSE).code == 0
+    assert len(here["pr"]) == 2
+
+
+def test_a_version_is_told_by_one_issue(prepared):
+    here = prepared("github")
+    other = {"title": f"{TITLE} again", "url": "https://forge.example/org/cats/issues/1"}
+    here.set(issue=[other])
+    assert here.run(PROPOSE, token="").code == 0
+    assert len(here["issue"]) == 2
+    done = here.run(PROPOSE, token="")
+    assert (done.code, done.output) == (0, f"Proposed already: {here['issue'][1]['url']}\n")
+    assert len(here["issue"]) == 2
+
+
+@pytest.mark.parametrize("ci", FILES)
+def test_a_branch_that_is_there_is_left_alone(prepared, ci):
+    here = prepared(ci)
+    git(here.repository, "branch", BRANCH, "main")
+    done = here.run(PROPOSE)
+    assert done.code == 0
+    assert done.output == f"Proposed already: the branch {BRANCH} is there.\n"
+    assert git(here.repository, "rev-parse", BRANCH) == git(here.repository, "rev-parse", "main")
+    assert here["pr"] == here["options"] == []
+
+
+# What turns the job red
+
+
+@pytest.mark.parametrize("ci", FILES)
+def test_a_template_that_does_not_answer(forge, cache, ci, monkeypatch):
+    here = forge(ci)
+    for mirror in cache.glob("template-*"):  # a runner starts with an empty cache
+        shutil.rmtree(mirror)
+    settings = here.folder / "gitconfig"
+    settings.write_text('[url "file:///nowhere/"]\n\tinsteadOf = https://github.com/\n')
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    done = here.run()
+    assert done.code == 1
+    assert "update: the template at https://github.com/org/gpu-ml-template.git" in done.output
+    assert done.output.endswith("propose_update: tools/update.py failed, see above.\n")
+    assert here.branches() == ["main"] and here["pr"] == here["issue"] == []
+
+
+@pytest.mark.parametrize("ci", FILES)
+def test_a_request_that_is_refused_leaves_no_branch(prepared, ci):
+    here = prepared(ci, edited=True)
+    here.set(down=True)
+    done = here.run(PROPOSE)
+    assert done.code == 1
+    assert "propose_update: " in done.output.splitlines()[-1]
+    assert here.branches() == ["main"] and here["pr"] == here["options"] == []
+    here.set(down=False)
+    assert here.run(PROPOSE).code == 0
+    assert here.branches() == ["main", BRANCH]
+
+
+@pytest.mark.parametrize("ci", FILES)
+def test_a_token_that_has_expired(prepared, ci):
+    here = prepared(ci)
+    done = here.run(PROPOSE, token="of-last-year")
+    assert done.code == 1
+    assert done.output.endswith('", says what TEMPLATE_UPDATE_TOKEN has to be.\n')
+    assert "of-last-year" not in done.output + done.commands
+    assert here.branches() == ["main"]
+
+
+def test_an_updater_that_is_missing_or_brings_nothing(forge):
+    here = forge("github")
+    (here.clone / "tools/update.py").unlink()  # Python's exit code is 2 then, like news
+    git(here.clone, "commit", "--quiet", "--all", "--message=Work")
+    done = here.run()
+    assert done.code == 1
+    assert "propose_update: tools/update.py found a newer version but did" in done.output
+    assert here["pr"] == here["issue"] == []
+
+
+def test_a_runner_without_gh(prepared):
+    here = prepared("github")
+    (here.folder / "bin/gh").unlink()
+    done = here.run(PROPOSE)
+    assert done.code == 1
+    assert "propose_update: gh is missing on this runner: install it." in done.output
+
+
+@pytest.mark.parametrize("words", [["prepare"], ["propose"], []])
+def test_outside_ci_it_does_nothing(project, words):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *words], cwd=project("github"), capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "propose_update: this is what CI runs; here it is `nox -s update`"
+    )
+
+
+# The files
+
+
+@pytest.mark.parametrize("ci", FILES)
+def test_only_a_project_with_ci_has_them(project, ci):
+    everything = set().union(*FILES.values())
+    for answer, expected in {ci: FILES[ci], "none": set()}.items():
+        assert {name for name in everything if (project(answer) / name).exists()} == expected
+
+
+def workflow(project: Path, name: str) -> dict:
+    return yaml.safe_load((project / f".github/workflows/{name}.yml").read_text())
+
+
+def test_the_workflow_may_do_no_more_than_it_has_to(project):
+    here = project("github")
+    update = workflow(here, "template-update")
+    assert update[True].keys() == {"schedule", "workflow_dispatch"}  # YAML 1.1 reads `on` as true
+    assert update["permissions"] == {}
+    assert update["concurrency"]["cancel-in-progress"] is False
+    [job] = update["jobs"].values()
+    allowed = {"contents": "read", "issues": "write", "pull-requests": "read"}
+    assert job["permissions"] == allowed
+    assert job["timeout-minutes"] <= 30
+    pins = [step["uses"] for step in job["steps"] if "uses" in step]
+    assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", pin) for pin in pins)
+    known = [step.get("uses") for step in workflow(here, "ci")["jobs"]["check"]["steps"]]
+    assert pins == [pin for pin in known if pin]
+    assert job["steps"][0]["with"] == {"persist-credentials": False}
+    assert ["secrets." in json.dumps(step) for step in job["steps"]].index(True) == (
+        len(job["steps"]) - 1
+    )
+
+
+def test_gitlabs_schedule_runs_this_job_alone(project):
+    jobs = yaml.safe_load((project("gitlab") / ".gitlab-ci.yml").read_text())
+    scheduled = "$CI_PIPELINE_SCHEDULE_DESCRIPTION =~ /^template update$/i"
+    assert jobs["template-update"]["rules"] == [{"if": scheduled}]
+    assert jobs["check"]["rules"] == [
+        {"if": scheduled, "when": "never"},
+        {"if": "$CI_COMMIT_BRANCH || $CI_COMMIT_TAG"},  # what runs a job that has no rules
+    ]
+    assert jobs["template-update"]["interruptible"] is False
+
+
+@pytest.mark.parametrize("ci", FILES)
+def test_renovate_finds_the_template(project, ci):
+    settings = json.loads((project(ci) / "renovate.json").read_text())
+    assert settings["enabledManagers"] == ["copier"]
+    answers = yaml.safe_load((project(ci) / ".copier-answers.yml").read_text())
+    [rule] = settings["packageRules"]
+    [pattern] = rule["matchDepNames"]
+    assert re.search(pattern.strip("/"), answers["_src_path"])
+    old, new = re.findall("'(.*?)'", rule["overridePackageName"])
+    address = re.sub(old, new, answers["_src_path"])
+    assert address == "https://github.com/org/gpu-ml-template"
