@@ -1,6 +1,7 @@
 """The tasks of the template: `nox -l` lists them, plain `nox` runs all the tests."""
 
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -53,7 +54,10 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Test the template, and the projects that it makes for tensorflow and jax."""
     install(session, "tests")
-    session.run("pytest", "-m", "not torch and not container and not images", *session.posargs)
+    # Two at a time, file by file; the generated projects take longest and are among the first.
+    workers = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
+    slow = "not torch and not container and not images"
+    session.run("pytest", *workers, "-m", slow, *session.posargs)
 
 
 @nox.session(python=PYTHON)
@@ -75,6 +79,19 @@ def images(session: nox.Session) -> None:
     """Build what takes long: jax's and torch's images for the GPU, and the image with podman."""
     install(session, "container")
     session.run("pytest", "-m", "images", *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def update_fuzz(session: nox.Session) -> None:
+    """Draw 500 random updates and record them in docs/update-fuzz.md; `-- SEED` repeats some."""
+    install(session, "tests")
+    seed = session.posargs[0] if session.posargs else str(random.randrange(2**32))
+    session.log(f"The seed is {seed}")
+    counts = str(Path(session.create_tmp(), "counts.json"))
+    env = {"EXAMPLES": "500", "SEED": seed, "COUNTS": counts}
+    env = {f"UPDATE_FUZZ_{name}": value for name, value in env.items()}
+    session.run("pytest", "tests/test_update_fuzz.py", env=env)
+    session.run("python", "tests/fuzz/record.py", counts, seed)
 
 
 @nox.session

@@ -12,6 +12,13 @@ from releases import ROOT, git, tagged_clone
 SOURCE = "gh:org/gpu-ml-template"  # what users type; git's insteadOf leads it to `template`
 
 
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Name what ran inside of tests: their last lines, which a worker cannot print itself."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name} ({report.nodeid}): {value}")
+
+
 def commit(folder: Path, tag: str | None = None) -> None:
     """Commit all files of a folder, which becomes a repository if it is none yet."""
     git(folder, "init", "--quiet", "--initial-branch=main")

@@ -856,29 +856,26 @@ def stage(changes: list[Change]) -> None:
     """Add what is clean to git's index, and conflicts as git's own, all in one step."""
     own = journal() / "index"
     shutil.copyfile(in_git_folder("index"), own)
-    names = [change.name for change in changes]
-    ignored = git("check-ignore", "-z", "--stdin", data=joined(names), ok=(0, 1)).split(b"\0")
     clean, lines, top = [], [], os.fsencode(prefix())
     for change in changes:
-        name = os.fsencode(change.name)
-        if name in ignored:
+        name = top + os.fsencode(change.name)
+        if change.what != "conflict" and change.after:
+            clean.append(f"./{change.name}")  # or git takes :x.yml for magic
             continue
-        if change.what != "conflict":
-            if change.name in tracked() or change.after:
-                clean.append(change.name)
-            continue
-        lines.append(b"0 %s\t%s" % (b"0" * 40, top + name))
+        lines.append(b"0 %s\t%s" % (b"0" * 40, name))  # deleted
         for number, entry in enumerate(change.stages, 1):
             if entry:
                 blob = git("hash-object", "-w", "--stdin", "--no-filters", data=entry.data).strip()
-                line = b"%s %s %d\t%s" % (entry.mode.encode(), blob, number, top + name)
-                lines.append(line)
-    ours = {"GIT_INDEX_FILE": str(own), "GIT_LITERAL_PATHSPECS": "1"}
-    listed = ["--pathspec-from-file=-", "--pathspec-file-nul"]
-    if clean:
-        git("-c", "core.safecrlf=false", "add", "--all", *listed, data=joined(clean), **ours)
+                lines.append(b"%s %s %d\t%s" % (entry.mode.encode(), blob, number, name))
+    ours = {"GIT_INDEX_FILE": str(own)}
     if lines:
         git("update-index", "-z", "--index-info", data=b"\0".join(lines) + b"\0", **ours)
+    ignored = git("check-ignore", "-z", "--stdin", data=joined(clean), ok=(0, 1), **ours)
+    ignored = set(map(os.fsdecode, ignored.split(b"\0")))
+    if clean := [name for name in clean if name not in ignored]:
+        listed = ["--pathspec-from-file=-", "--pathspec-file-nul"]
+        ours["GIT_LITERAL_PATHSPECS"] = "1"
+        git("-c", "core.safecrlf=false", "add", "--all", *listed, data=joined(clean), **ours)
     own.replace(in_git_folder("index"))
 
 
