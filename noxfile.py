@@ -87,10 +87,10 @@ def update_fuzz(session: nox.Session) -> None:
     install(session, "tests")
     seed = session.posargs[0] if session.posargs else str(random.randrange(2**32))
     session.log(f"The seed is {seed}")
-    counts = str(Path(session.create_tmp(), "counts.json"))
+    counts = tempfile.mkdtemp(dir=session.create_tmp())
     env = {"EXAMPLES": "500", "SEED": seed, "COUNTS": counts}
     env = {f"UPDATE_FUZZ_{name}": value for name, value in env.items()}
-    session.run("pytest", "tests/test_update_fuzz.py", env=env)
+    session.run("pytest", "--numprocesses=2", "tests/test_update_fuzz.py", env=env)
     session.run("python", "tests/fuzz/record.py", counts, seed)
 
 

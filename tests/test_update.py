@@ -192,6 +192,15 @@ def test_check_tells_whether_there_is_a_newer_version(project, release):
     assert done.stdout.startswith("The template is at v1.1.0, this project at v1.0.0.\n")
 
 
+def test_a_file_in_a_folder_that_is_ignored_by_now_is_updated(project, release):
+    (project / ".gitignore").write_text((project / ".gitignore").read_text() + "/.vscode/\n")
+    commit(project)
+    release({"template/.vscode/settings.json": "{}\n"})
+    done = update(project)
+    assert done.returncode == 0, done.stderr
+    assert git(project, "show", ":.vscode/settings.json") == "{}\n"
+
+
 # The locks.
 
 PIN = "rich==14.0.0 \\\n    --hash=sha256:" + "0" * 64 + "\n"  # older than what is locked

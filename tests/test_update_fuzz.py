@@ -29,7 +29,8 @@ def cache(tmp_path_factory):
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
         if place := os.environ.get("UPDATE_FUZZ_COUNTS"):
-            Path(place).write_text(json.dumps([versions(), oracle.EXAMPLES, oracle.FILES]))
+            name = os.environ.get("PYTEST_XDIST_WORKER", "all")
+            Path(place, name).write_text(json.dumps([versions(), oracle.EXAMPLES, oracle.FILES]))
 
 
 @pytest.mark.parametrize("batch", range(0, EXAMPLES, BATCH))

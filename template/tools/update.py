@@ -875,7 +875,14 @@ def stage(changes: list[Change]) -> None:
     if clean := [name for name in clean if name not in ignored]:
         listed = ["--pathspec-from-file=-", "--pathspec-file-nul"]
         ours["GIT_LITERAL_PATHSPECS"] = "1"
-        git("-c", "core.safecrlf=false", "add", "--all", *listed, data=joined(clean), **ours)
+        add = (
+            "-c",
+            "core.safecrlf=false",
+            "add",
+            "--all",
+            "--force",
+        )  # tracked, in ignored folders
+        git(*add, *listed, data=joined(clean), **ours)
     own.replace(in_git_folder("index"))
 
 

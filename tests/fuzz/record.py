@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 TEXT = """\
@@ -45,7 +46,11 @@ def table(rows: dict[str, object]) -> str:
 
 
 if __name__ == "__main__":
-    tools, examples, files = json.loads(Path(sys.argv[1]).read_text())
+    examples, files = Counter(), Counter()
+    for path in Path(sys.argv[1]).iterdir():  # one from each worker
+        tools, *counts = json.loads(path.read_text())
+        examples.update(counts[0])
+        files.update(counts[1])
     Path("docs/update-fuzz.md").write_text(
         TEXT.format(
             number=examples["all"],
