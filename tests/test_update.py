@@ -313,6 +313,22 @@ def test_a_cell_that_both_have_edited_is_a_conflict_in_a_notebook_that_opens(
     assert merged.cells[1].source == shown
 
 
+def test_outputs_of_a_cell_that_the_template_deletes_are_not_lost(
+    own_template, copy, tmp_path, release
+):
+    release({"template/managed.ipynb": cells("a = 1")})
+    project = tmp_path / "project"
+    assert copy(project).returncode == 0
+    mine = cells("a = 1", output="1\n")
+    (project / "managed.ipynb").write_text(mine)
+    commit(project)
+    release({"template/managed.ipynb": cells()}, tag="v1.2.0")
+    done = update(project)
+    assert done.returncode == 2 and "conflict  managed.ipynb  (cannot be merged" in done.stdout
+    assert unmerged(project) == ["managed.ipynb"]
+    assert (project / "managed.ipynb").read_text() == mine
+
+
 def test_outputs_that_a_filter_hides_from_git_are_not_lost(own_template, copy, tmp_path, release):
     release({"template/managed.ipynb": cells("a = 1", "b = 1")})
     project = tmp_path / "project"

@@ -524,6 +524,29 @@ def merge_notebook(base: bytes, yours: bytes, theirs: bytes) -> tuple[bytes, boo
         return (out.read_bytes(), done.returncode == 0) if out.exists() else None
 
 
+def written(notebook: bytes) -> set[str]:
+    """The lines of a notebook's code, text and outputs."""
+
+    def lines(node: object) -> set[str]:
+        if isinstance(node, list) and all(isinstance(part, str) for part in node):
+            node = "".join(node)
+        if isinstance(node, str):
+            return set(node.splitlines())
+        parts = node.values() if isinstance(node, dict) else node
+        return set().union(*map(lines, parts)) if isinstance(node, (dict, list)) else set()
+
+    cells = json.loads(notebook)["cells"]
+    return lines([part for cell in cells for part in (cell["source"], cell.get("outputs"))])
+
+
+def drops(merged: bytes, base: bytes, yours: bytes) -> bool:
+    """Whether a merged notebook lacks something of yours: nbdime may let a cell's outputs go."""
+    try:
+        return not written(yours) - written(base) <= written(merged)
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
 def is_json(data: bytes) -> bool:
     try:
         json.loads(data)
@@ -581,7 +604,8 @@ def settle(
             merged = merge_text(data, plain.data, theirs.data, labels)
         torn = merged and name.endswith(".ipynb") and not (merged[1] and is_json(merged[0]))
         if torn and (cells := merge_notebook(data, plain.data, theirs.data)):
-            merged, why = cells, BY_CELLS
+            lost = drops(cells[0], data, plain.data)
+            merged, why = (None, "") if lost else (cells, BY_CELLS)
     if merged is None:
         why = f"cannot be merged; yours stays, `git checkout --theirs -- {shlex.quote(name)}` takes"
         return Change(name, "conflict", ours, f"{why} the template's", stages)
