@@ -41,6 +41,7 @@ def demo(session: nox.Session) -> None:
     shutil.rmtree(project, ignore_errors=True)
     copy(session, project)
     own = {"UV_PROJECT_ENVIRONMENT": None, "VIRTUAL_ENV": None}  # nox sets them to this session's
+    own["SMOKE"] = "1"  # small sizes are enough for the notebook
     with session.chdir(project):
         for task in ("setup", "train", "notebook"):
             session.run("nox", "-s", task, env=own)

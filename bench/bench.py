@@ -116,7 +116,7 @@ def demo(bench: Bench) -> Iterator[Row]:
         path = f"{tools / 'bin'}{os.pathsep}{os.environ['PATH']}"  # the setup finds its uv there
         for task in ("setup", "train", "notebook"):
             nox = (tools / "bin/nox", "-s", task)
-            steps += [bench.run(*nox, cwd=project, PATH=path, **cache)]
+            steps += [bench.run(*nox, cwd=project, PATH=path, SMOKE="1", **cache)]
         notebook += steps[-1:]
         yield Row(f"demo, {caches} caches", [sum(steps)], "s", target)
     yield Row("  its notebook", notebook, "s", 30)

@@ -67,17 +67,17 @@ def own_home(project: Path) -> dict[str, str]:
     return env
 
 
-def nox(project: Path, *arguments: str) -> str:
-    """Run nox in a project and return what it prints; fail if it does."""
+def nox(project: Path, *arguments: str, code: int = 0, **env: str) -> str:
+    """Run nox in a project and return what it prints; fail if it does, or ends with another code"""
     done = subprocess.run(
         ["nox", *arguments],
         cwd=project,
-        env=own_home(project),
+        env=own_home(project) | env,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == code, done.stdout
     return done.stdout
 
 
@@ -112,6 +112,22 @@ def test_it_trains_on_real_data(project):
 def test_its_notebook_runs(project):
     nox(project, "-s", "notebook")
     assert (project / "runs/notebooks/gpu_check.html").stat().st_size > 100_000
+    if "gpu_report" in (project / "notebooks/gpu_check.ipynb").read_text():  # not the first one's
+        report = json.loads((project / "reports/gpu_check.json").read_text())
+        assert (report["verdict"], report["expected"]) == ("cpu", "any")
+        assert (project / "reports/gpu_check.html").stat().st_size > 100_000
+
+
+def test_a_gpu_that_is_expected_is_missed_in_the_last_line(project):
+    printed = nox(project, "-s", "gpu", code=1, SMOKE="1")
+    report = json.loads((project / "reports/gpu_check.json").read_text())
+    assert (report["verdict"], report["expected"]) == ("cpu", "gpu")
+    assert report["sentence"].startswith("A GPU was expected. ")
+    assert report["sentence"] in printed.splitlines()[-1]
+    old = "gpu_report" not in (project / "notebooks/gpu_check.ipynb").read_text()
+    assert report["made_by"] == ("command line" if old else "notebook")
+    assert ("The notebook wrote no reports/gpu_check.json" in printed) == old
+    assert "is fresh: verdict cpu" in nox(project, "-s", "gpu", "--", "--verify-report")
 
 
 @pytest.mark.parametrize(("first", "then"), [("tensorflow", "jax"), ("jax", "tensorflow")])

@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from nvml import build
+
 from .engine import Engine
 
 STUBS = Path(__file__).parent / "nvidia"
@@ -51,6 +53,14 @@ class NvidiaHost:
         (files / "usr/bin/nvidia-smi").chmod(0o755)
         (files / "dev").mkdir(exist_ok=True)
         (files / "dev/nvidiactl").touch()
+
+    def has_library(self, there: bool) -> None:
+        """Give containers the stand-in for the driver's library, or take it away."""
+        folder = self.folder / "bin" / "files/usr/lib"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "libnvidia-ml.so.1").unlink(missing_ok=True)
+        if there:
+            build(folder)
 
 
 def write_settings(folder: Path, runtime: bool = True) -> None:

@@ -1,6 +1,7 @@
 """GPU and no GPU, without a GPU: on a simulated NVIDIA host, up to the doctor's verdict."""
 
 import pytest
+from nvml import DESKTOP, H100
 
 from .devcontainer import edit
 
@@ -55,6 +56,7 @@ def host(nvidia_host, workspace):
     nvidia_host.has_runtime(True)
     nvidia_host.fails_with(None)
     nvidia_host.has(SMI)
+    nvidia_host.has_library(False)
     yield nvidia_host
     for container in workspace.containers:
         nvidia_host.engine.docker("rm", "--force", container)
@@ -94,6 +96,38 @@ def test_a_gpu_that_went_away(host, workspace):
     host.has('#!/bin/sh\necho "Failed to initialize NVML: Unknown Error"\nexit 255\n')
     workspace.up()
     assert "lost" in verdict(workspace)
+
+
+def answers(workspace, *lines: str) -> None:
+    """What the driver's library says from now on in the container that runs."""
+    [container] = workspace.containers
+    write = ["exec", "--user=root", "--interactive", container, "tee", "/etc/nvml-stub"]
+    workspace.engine.docker(*write, input="\n".join(lines))
+
+
+# What the library answers, and the doctor's exit code and words.
+ANSWERS = {
+    "row 8": (["init 18", H100], 1, "Reboot the host, then rebuild the container."),
+    "row 10": (["init 999", H100], 1, "The container has lost its access to the GPU."),
+    "row 11": (["init 4", H100], 1, "This user may not open the GPU's devices."),
+    "MIG without instances": ([H100 + "mig 7 0"], 1, "is in MIG mode, and no part of it is there"),
+}
+
+
+def test_what_the_drivers_library_says(host, workspace):
+    host.has_library(True)
+    host.has("#!/bin/sh\necho the library was not asked\n")
+    workspace.up()
+    answers(workspace, H100, DESKTOP)
+    found = verdict(workspace)
+    assert found.startswith("GPU: NVIDIA H100 80GB HBM3, NVIDIA GeForce RTX 4070, driver 580.95.05")
+    for lines, code, words in ANSWERS.values():
+        answers(workspace, *lines)
+        done = workspace.try_exec("python3", ".devcontainer/doctor.py")
+        assert done.returncode == code, done.stdout
+        assert words in done.stdout
+    answers(workspace, H100)
+    assert verdict(workspace).startswith("GPU: NVIDIA H100 80GB HBM3, driver")
 
 
 def explained(workspace, *options: str) -> str:

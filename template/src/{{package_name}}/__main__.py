@@ -17,6 +17,7 @@ USAGE = f"""usage: {PROGRAM} COMMAND ...
   train [RECIPE]    train, or resume a run; RECIPE is {", ".join(RECIPES)}
   evaluate RUN_DIR  measure a run's best model again and write its report
   export RUN_DIR    write a run's best model for serving
+  gpu-check         check that the GPU does the work, and write reports/gpu_check.html
 
 {PROGRAM} COMMAND --help tells the options."""
 Format = Literal["auto", "saved_model", "onnx"]
@@ -94,11 +95,32 @@ def export(run_dir: tyro.conf.Positional[Path], format: Format = "auto") -> None
     print(f"wrote {path}: its logits differ from Keras' by at most {difference:.1e} on test images")
 
 
+def gpu_check(expect_gpu: bool = False, quick: bool = False, verify_report: bool = False) -> None:
+    """Check that the GPU does the work, and write reports/gpu_check.json and .html.
+
+    Args:
+        expect_gpu: Fail unless the GPU did the work (also: EXPECT_GPU=1).
+        quick: Measure small sizes only (also: SMOKE=1).
+        verify_report: Only say whether the report that is there fits the sources.
+    """
+    from . import gpu_report
+
+    if verify_report:
+        return print(gpu_report.verify())
+    from .gpu_check import run
+
+    on = gpu_report.switched_on
+    run(quick or on("SMOKE"), expect_gpu or on("EXPECT_GPU"))
+
+
 def print_results(run_dir: Path, metrics: dict[str, float]) -> None:
     print(
         f"best epoch {metrics['best_epoch']}: validation accuracy {metrics['val_accuracy']:.4f}, "
         f"test accuracy {metrics['test_accuracy']:.4f}\nreport: {run_dir / 'report.html'}"
     )
+
+
+COMMANDS = {"evaluate": evaluate, "export": export, "gpu-check": gpu_check}
 
 
 def main() -> None:
@@ -108,10 +130,10 @@ def main() -> None:
             print(USAGE)
         elif command == "train":
             train(arguments)
-        elif function := {"evaluate": evaluate, "export": export}.get(command):
+        elif function := COMMANDS.get(command):
             tyro.cli(function, args=arguments, prog=f"{PROGRAM} {command}")
         else:
-            raise UserError(f"unknown command {command!r}: choose train, evaluate or export")
+            raise UserError(f"unknown command {command!r}: choose train, {', '.join(COMMANDS)}")
     except UserError as error:
         sys.exit(f"error: {error}")
     except OSError as error:

@@ -2,6 +2,7 @@
 """What the framework computes on."""
 
 import os
+import re
 
 import keras
 import numpy as np
@@ -31,6 +32,54 @@ def gpus() -> list[str]:
     if torch.backends.mps.is_available():
         return ["an Apple GPU"]
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+
+
+def capability() -> tuple[int, ...]:
+    """Return the compute capability of the first NVIDIA GPU, such as (8, 0); () with none."""
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        found = tf.config.list_physical_devices("GPU")
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in found[:1]]
+        return details[0].get("compute_capability", ()) if details else ()
+    if backend == "jax":
+        import jax
+
+        number = str(getattr(jax.devices()[0], "compute_capability", ""))  # "8.0"
+        return tuple(map(int, re.findall(r"\d+", number)))
+    import torch
+
+    return torch.cuda.get_device_capability() if torch.cuda.is_available() else ()
+
+
+def memory() -> dict:
+    """Return how this process shares the first GPU: `grows` and bytes, None where nobody tells."""
+    backend, environment = keras.config.backend(), os.environ
+    if not gpus():
+        return {"applies": False}
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        grows = environment.get("TF_FORCE_GPU_ALLOW_GROWTH", "") == "true"
+        grows |= bool(
+            tf.config.experimental.get_memory_growth(tf.config.list_physical_devices("GPU")[0])
+        )
+        now = tf.config.experimental.get_memory_info("GPU:0")
+        return {"applies": True, "grows": grows, "in_use": now["current"], "peak": now["peak"]}
+    if backend == "jax":
+        import jax
+
+        grows = environment.get("XLA_PYTHON_CLIENT_PREALLOCATE", "") in ("false", "False", "0")
+        now = jax.devices()[0].memory_stats() or {}
+        used = {"in_use": now.get("bytes_in_use"), "peak": now.get("peak_bytes_in_use")}
+        return {"applies": True, "grows": grows, **used}
+    import torch
+
+    if not torch.cuda.is_available():
+        return {"applies": False}
+    used = {"in_use": torch.cuda.memory_allocated(), "peak": torch.cuda.max_memory_allocated()}
+    return {"applies": True, "grows": True, **used}
 
 
 def describe() -> str:

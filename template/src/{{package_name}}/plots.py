@@ -1,5 +1,5 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""The plots of a run: curves, confusion and worst mistakes."""
+"""The plots of a run (curves, confusion, worst mistakes) and of a GPU check (speeds)."""
 
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,37 @@ def mistakes(test: "Predictions", dataset: Dataset, most: int = 12) -> Figure:
         axes.set_title(title, fontsize=9)
     for axes in figure.axes:
         axes.axis("off")
+    return figure
+
+
+def speeds(rows: list[dict]) -> Figure:
+    """Plot TFLOP/s over size for each operation, device and type (rows of measure.speed)."""
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    names = list(dict.fromkeys(row["operation"] for row in rows))
+    on_gpu = any(not row["device"].startswith("cpu") for row in rows)
+    titles = {"matmul": "Products of n x n matrices", "convolution": "Convolution, n to n channels"}
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        lines: dict[tuple[str, str], list[dict]] = {}
+        for row in rows:
+            if row["operation"] == name:
+                lines.setdefault((row["device"], row["dtype"]), []).append(row)
+        for (device, dtype), points in lines.items():
+            sizes, speed = ([row[key] for row in points] for key in ("size", "tflops"))
+            color = GREY if device.startswith("cpu") else BLUE if dtype == "float32" else ORANGE
+            style = "-" if dtype == "float32" else "--"
+            axes.plot(
+                sizes, speed, color=color, linestyle=style, marker=".", label=f"{device}, {dtype}"
+            )
+        ticks = sorted({row["size"] for row in rows if row["operation"] == name})
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ticks, ticks)
+        axes.set_yscale("log" if on_gpu else "linear")
+        if not on_gpu:
+            axes.set_ylim(bottom=0)
+        axes.set(title=titles.get(name, name), xlabel="n", ylabel="speed (TFLOP/s)")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
     return figure
 
 
