@@ -77,6 +77,18 @@ def update(bench: Bench) -> Iterator[Row]:
     yield Row("tools/update.py", seconds[safe], "s", 1.5, "plain copier update", seconds[plain])
 
 
+def doctor(bench: Bench) -> Iterator[Row]:
+    """The doctor at the start of a container, and the check of the GPU, here on the CPU."""
+    folder, python, package = bench.project("tensorflow")
+    brief = (python, ".devcontainer/doctor.py", "--brief")
+    runs = [bench.run(*brief, cwd=folder) for _ in range(2 * bench.runs + 1)]
+    yield Row("doctor --brief", runs, "s", 1.5)
+    for options, target in (((), 60), (("--quick",), 30)):
+        check = (python, "-m", package, "gpu-check", *options)
+        runs = [bench.run(*check, cwd=folder) for _ in range(bench.runs)]
+        yield Row(" ".join(("gpu-check", *options)), runs, "s", target)
+
+
 def help(bench: Bench) -> Iterator[Row]:
     """The command line's help, which must not import the framework."""
     folder, python, package = bench.project("tensorflow")
@@ -166,7 +178,7 @@ def images(bench: Bench) -> Iterator[Row]:
 
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     part.__name__: part
-    for part in (lines, copy, update, help, checkpoint, digits, throughput, demo, images)
+    for part in (lines, copy, update, help, doctor, checkpoint, digits, throughput, demo, images)
 }
 
 
