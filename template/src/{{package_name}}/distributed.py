@@ -33,6 +33,8 @@ def setup(start: Start | None = None) -> Cluster:
                 "Ray started this as one of several workers that know nothing of each other "
                 f"(JaxTrainer does so on CPUs), and each would train a model: {WAY_OUT}"
             )
+        if _cluster.processes > 1:
+            sys.excepthook = _leave_after
         if not _cluster.first and _cluster.launcher != RAY:  # whose workers have logs of their own
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     return _cluster
@@ -44,6 +46,11 @@ def leave(code: int | str) -> NoReturn:
         sys.exit(code)
     print(code, file=sys.stderr, flush=True)
     os._exit(1)
+
+
+def _leave_after(*error) -> None:
+    sys.__excepthook__(*error)
+    leave("error: this process ended; see above, or what another one printed")
 
 
 def _jax(start: Start | None) -> Cluster:
