@@ -2,6 +2,7 @@
 """The processes and devices that train together, and how the processes speak to each other."""
 
 import contextlib
+import hashlib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,6 +117,16 @@ class Cluster:
             if sentence:
                 raise Agreed(sentence if process == 0 else f"{sentence} (process {process})")
         return result
+
+    def check_alike(self, texts: dict[str, str]) -> None:
+        """Raise UserError in all processes if they have different texts under a name."""
+        for what, text in texts.items():
+            digests = self.gather(hashlib.sha256(text.encode()).hexdigest())
+            if other := [i for i, digest in enumerate(digests) if digest != digests[0]]:
+                raise Agreed(
+                    f"process {other[0]} has another {what} than process 0: start all of them with "
+                    "the same command, on the same data"
+                )
 
     def stopping(self) -> bool:
         """Return at the same step in all processes that SIGTERM has come to one; ask once a step.

@@ -3,7 +3,6 @@
 
 import contextlib
 import gc
-import hashlib
 import json
 import math
 import threading
@@ -15,7 +14,7 @@ import keras
 
 from . import checkpoint, data, devices, distributed, evaluate, files, model, runs
 from .checkpoint import Progress
-from .cluster import Agreed, Cluster
+from .cluster import Cluster
 from .config import Config, UserError
 from .interrupt import Interrupted, Watch, stop_on_signal
 from .pipeline import Batches, Dataset, epoch_order
@@ -37,7 +36,8 @@ def train(config: Config, run_dir: Path) -> dict[str, float]:
     print(f"{config.recipe}: {device}, {config.precision}", flush=True)
     cluster.check(config.batch_size, config.steps_per_execution)
     dataset = cluster.agree(lambda: data.load(config))
-    check_alike(cluster, config, dataset)
+    texts = {"config": config.to_json(), "data": dataset.summary()}
+    cluster.check_alike({what: json.dumps(values) for what, values in texts.items()})
     with contextlib.ExitStack() as stack:
 
         def open_dir() -> None:
@@ -50,18 +50,6 @@ def train(config: Config, run_dir: Path) -> dict[str, float]:
             best = training.run(run_dir, stack.enter_context(stop_on_signal(cluster)))
         metrics = training.write_results(run_dir, best) if cluster.first else {}
         return json.loads(cluster.share(lambda: json.dumps(metrics).encode()))
-
-
-def check_alike(cluster: Cluster, config: Config, dataset: Dataset) -> None:
-    """Raise UserError if processes were started with different configs, or have different data."""
-    for what, values in (("config", config.to_json()), ("data", dataset.summary())):
-        text = json.dumps(values, sort_keys=True)
-        digests = cluster.gather(hashlib.sha256(text.encode()).hexdigest())
-        if other := [i for i, digest in enumerate(digests) if digest != digests[0]]:
-            raise Agreed(
-                f"process {other[0]} has another {what} than process 0: start all of them with the "
-                "same command, on the same data"
-            )
 
 
 @dataclass(frozen=True)
