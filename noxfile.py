@@ -57,7 +57,7 @@ def tests(session: nox.Session) -> None:
     install(session, "tests")
     # Two at a time, file by file; the generated projects take longest and are among the first.
     workers = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
-    slow = "not torch and not container and not images"
+    slow = "not torch and not container and not images and not scale"
     session.run("pytest", *workers, "-m", slow, *session.posargs)
 
 
@@ -66,6 +66,13 @@ def torch(session: nox.Session) -> None:
     """Test the project for torch, whose environment takes 3 GB of downloads."""
     install(session, "tests")
     session.run("pytest", "-m", "torch", *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def scale(session: nox.Session) -> None:
+    """Test training in several processes with Ray, and that ten killed workers change nothing."""
+    install(session, "tests")
+    session.run("pytest", "-m", "scale", *session.posargs)
 
 
 @nox.session(python=PYTHON)

@@ -156,6 +156,19 @@ def checkpoint(bench: Bench) -> Iterator[Row]:
         yield Row(f"checkpoint, {framework} (3 % of 10 s)", runs, "s", 0.3)
 
 
+def listing(bench: Bench) -> Iterator[Row]:
+    """An image_folder of 100,000 files: listed once, held in little memory (listing.py)."""
+    folder, python, package = bench.project("jax")
+    found = []
+    for _ in range(bench.runs):
+        bench.run(python, HERE / "listing.py", package, "100000", cwd=folder)
+        found.append(json.loads(bench.output.splitlines()[-1]))
+    column = {name: [run[name] for run in found] for name in found[0]}
+    yield Row("image_folder of 100,000 files: loading", column["loading"], "s")
+    yield Row("  peak memory of the process", column["peak_gib"], "GiB", 1.5)
+    yield Row("  folders listed in two epochs", column["listings"], "listings", 0)
+
+
 def lines(bench: Bench) -> Iterator[Row]:
     """Lines of code: no blanks, comments or docstrings."""
     modules = (ROOT / "template/src/{{package_name}}").glob("*.py")
@@ -178,7 +191,10 @@ def images(bench: Bench) -> Iterator[Row]:
 
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     part.__name__: part
-    for part in (lines, copy, update, help, doctor, checkpoint, digits, throughput, demo, images)
+    for part in (
+        *(lines, copy, update, help, doctor, checkpoint, digits, throughput, demo, listing),
+        images,
+    )
 }
 
 

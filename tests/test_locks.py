@@ -1,5 +1,6 @@
 """Locks: in step with the ranges, whole for every system, and free of index addresses."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_an_edited_pin_is_noticed(project):
 
 
 def test_they_name_no_index_and_every_pin_has_hashes(project):
-    for name in ("cpu", "gpu", "dev"):
+    for name in ("cpu", "gpu", "dev", "scale"):
         text = (project / "requirements" / f"{name}.txt").read_text()
         assert "://" not in text and "--index" not in text and "--find-links" not in text
         pins = [
@@ -63,7 +64,7 @@ def test_they_install_on_every_system(project, system, python, tmp_path, monkeyp
     """uv resolves as that system would, from metadata alone: it downloads no wheel."""
     monkeypatch.setenv("MACOSX_DEPLOYMENT_TARGET", "14.0")
     for lock in ("cpu",) if "darwin" in system else ("cpu", "gpu"):
-        locks = [f"--requirements=requirements/{name}.txt" for name in (lock, "dev")]
+        locks = [f"--requirements=requirements/{name}.txt" for name in (lock, "dev", "scale")]
         options = ["--dry-run", "--require-hashes", "--only-binary=:all:", f"--target={tmp_path}"]
         target = [f"--python-version={python}", f"--python-platform={system}"]
         line = ["uv", "pip", "install", *options, *target, *locks]
@@ -84,3 +85,15 @@ def test_hooks_run_the_tools_that_are_locked(project):
     pins = {pin for hook in hooks for pin in hook.get("additional_dependencies", [])}
     for pin in pins - {pin for pin in pins if pin.startswith("pre-commit-hooks==")}:
         assert f"\n{pin} " in locked
+
+
+def test_ray_comes_with_one_set_of_cuda_libraries(project):
+    """JAX takes the versions that the framework has; what it adds is not of another CUDA."""
+    pins = {}
+    for name in ("gpu", "scale"):
+        text = (project / "requirements" / f"{name}.txt").read_text()
+        pins[name] = dict(re.findall(r"^(nvidia-[\w-]+)==(\S+)", text, re.MULTILINE))
+        assert name == "gpu" or "\nray==" in text
+    shared = pins["gpu"].keys() & pins["scale"].keys()
+    assert all(pins["gpu"][package] == pins["scale"][package] for package in shared)
+    assert len({package.rpartition("-cu")[2] for package in pins["scale"] if "-cu1" in package}) < 2

@@ -48,16 +48,18 @@ def expected(package: str, license: str, ci: str) -> set[str]:
         .devcontainer/image/parts.sh
         .vscode/extensions.json .vscode/launch.json .vscode/settings.json .vscode/tasks.json
         data/README.md notebooks/gpu_check.ipynb
-        requirements/cpu.txt requirements/dev.txt requirements/gpu.txt tools/container.py
-        tools/hooks.py tools/lock.py tools/update.py
+        deploy/rayjob.yaml deploy/slurm.sh
+        requirements/cpu.txt requirements/dev.txt requirements/gpu.txt requirements/scale.txt
+        tools/container.py tools/hooks.py tools/lock.py tools/update.py
     """
     modules = """
-        __init__ __main__ checkpoint config data devices evaluate export files gpu_check gpu_page
-        gpu_report gpu_speed gpu_verdict images interrupt measure model model_card pipeline plots
-        report runs train
+        __init__ __main__ checkpoint cluster config data devices distributed evaluate export files
+        gpu_check gpu_page gpu_report gpu_speed gpu_verdict images interrupt launch launchers
+        measure model model_card pipeline plots report runs train
     """
     tests = """
-        conftest test_command_line test_data test_export test_gpu_check test_notebook test_report
+        conftest test_command_line test_data test_distributed test_export test_gpu_check
+        test_notebook test_report
         test_resume test_train
     """
     return (

@@ -1,8 +1,9 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""Lock pyproject.toml's ranges: requirements/cpu.txt and gpu.txt (training), dev.txt (tools).
+"""Lock pyproject.toml's ranges: cpu.txt and gpu.txt (training), dev.txt (tools), scale.txt (Ray).
 
-Every lock serves all systems and Pythons, carries hashes and names no index. dev.txt holds what
-the training locks lack, and goes on top of either. Pins that still fit are kept.
+Every lock serves all systems and Pythons, carries hashes and names no index. dev.txt and scale.txt
+hold what the locks before them lack, and go on top of cpu.txt or gpu.txt. Pins that still fit are
+kept.
 """
 
 import argparse
@@ -22,6 +23,7 @@ LOCKS = {
     "cpu.txt": ["pyproject.toml", "--extra=cpu"],
     "gpu.txt": ["pyproject.toml", "--extra=gpu"],
     "dev.txt": ["--group=pyproject.toml:dev"],
+    "scale.txt": ["pyproject.toml", "--extra=scale"],
 }
 UV = ["pip", "compile", "--universal", "--generate-hashes", "--no-annotate", "--no-header"]
 UV += ["--no-emit-index-url", "--no-emit-find-links", "--quiet"]
@@ -62,8 +64,8 @@ def compile_locks(root: Path, options: list[str], old: list[str], scratch: str) 
         if subprocess.run(command, cwd=root, env=env, stdout=subprocess.DEVNULL).returncode:
             sys.exit(f"lock: uv could not make {name} (see above); no lock was changed.")
         found = blocks(Path(scratch, name).read_text("utf-8"))
-        if name == "dev.txt":
-            found = [block for block in found if not all(block in body for body in bodies)]
+        if name not in ("cpu.txt", "gpu.txt"):
+            found = [block for block in found if not all(block in body for body in bodies[:2])]
         bodies.append("".join(found))
     return bodies
 
@@ -88,7 +90,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             bodies = compile_locks(root, options, old[:-1], scratch)
     new = [head(pyproject, bodies[: n + 1]) + body for n, body in enumerate(bodies)]
-    new += [hooks(old[-1], new[-1])]
+    new += [hooks(old[-1], new[list(LOCKS).index("dev.txt")])]
     changed = {file: now for file, was, now in zip(files, old, new, strict=True) if was != now}
     names = ", ".join(file.name for file in changed)
     if args.check and changed:

@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 COPIER = "copier>=9.17.2,<10"  # see _min_copier_version in the template's copier.yml
 NBDIME = "nbdime>=4,<5"  # only fetched for a notebook in conflict
-LOCKS = ("requirements/cpu.txt", "requirements/gpu.txt", "requirements/dev.txt")
+LOCKS = tuple(f"requirements/{name}.txt" for name in ("cpu", "gpu", "dev", "scale"))
 HOOKS = ".pre-commit-config.yaml"  # pins the tools at the versions in dev.txt
 JOURNAL = "gpu-ml-template-update"  # in .git: what --abort needs
 LINK = "120000"  # git's mode of a symbolic link; files have 100644 or 100755
@@ -776,7 +776,7 @@ def lock_again(
         command = [sys.executable, "tools/lock.py", scratch]
         if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
             return {}, f"uv could not resolve your ranges (see above); {later}"
-        return {name: Path(scratch, name).read_bytes() for name in (*LOCKS, HOOKS)}, ""
+        return {name: Path(scratch, name).read_bytes() for name in (*seeds, HOOKS)}, ""
 
 
 # Doing it, and taking it back.

@@ -8,13 +8,14 @@ from typing import Literal
 
 import tyro
 
-from . import files, runs
+from . import distributed, files, runs
 from .config import RECIPES, Config, UserError
 
 PROGRAM = f"python -m {__package__}"
 USAGE = f"""usage: {PROGRAM} COMMAND ...
 
   train [RECIPE]    train, or resume a run; RECIPE is {", ".join(RECIPES)}
+  launch [RECIPE]   the same with Ray, in several processes on one machine or many
   evaluate RUN_DIR  measure a run's best model again and write its report
   export RUN_DIR    write a run's best model for serving
   gpu-check         check that the GPU does the work, and write reports/gpu_check.html
@@ -35,7 +36,8 @@ class TrainOptions:
     """Resume the newest unfinished run of the recipe."""
 
 
-def train(arguments: list[str]) -> None:
+def read_train(arguments: list[str]) -> tuple[Config, Path]:
+    """Return the config and the run directory that the arguments of `train` ask for."""
     named = bool(arguments) and not arguments[0].startswith("-")
     recipe = arguments[0] if named else "digits"
     if recipe not in RECIPES:
@@ -58,15 +60,37 @@ def train(arguments: list[str]) -> None:
         if named and stored.recipe != recipe:
             raise UserError(f"{run_dir} is a run of {stored.recipe}, not of {recipe}")
         options = parse(stored)
+    return options.config, run_dir
+
+
+def train(arguments: list[str]) -> None:
+    config, run_dir = read_train(arguments)
     from .interrupt import Interrupted
     from .train import train as run
 
     try:
-        metrics = run(options.config, run_dir)
+        metrics = run(config, run_dir)
     except Interrupted as interrupted:
-        print(f"{interrupted}; go on with: {PROGRAM} train --run-dir {run_dir}", file=sys.stderr)
+        if distributed.setup().first:
+            how = f"{PROGRAM} train --run-dir {run_dir}"
+            print(f"{interrupted}; go on with: {how}", file=sys.stderr)
         sys.exit(INTERRUPTED)
     print_results(run_dir, metrics)
+
+
+def launch(arguments: list[str]) -> None:
+    from .launch import LaunchOptions
+    from .launch import launch as run
+
+    if {"-h", "--help"} & set(arguments):
+        print(f"After the options of launch come those of train: {PROGRAM} train --help\n")
+        arguments = ["--help"]
+    texts = {"prog": f"{PROGRAM} launch", "description": "Train in several processes, with Ray."}
+    options, others = tyro.cli(LaunchOptions, args=arguments, return_unknown_args=True, **texts)
+    if options.storage:
+        runs.RUNS = options.storage
+    config, run_dir = read_train(others)
+    print_results(run_dir, run(options, config, run_dir))
 
 
 def evaluate(run_dir: tyro.conf.Positional[Path]) -> None:
@@ -128,18 +152,19 @@ def main() -> None:
     try:
         if command in ("-h", "--help"):
             print(USAGE)
-        elif command == "train":
-            train(arguments)
+        elif command in ("train", "launch"):
+            {"train": train, "launch": launch}[command](arguments)
         elif function := COMMANDS.get(command):
             tyro.cli(function, args=arguments, prog=f"{PROGRAM} {command}")
         else:
-            raise UserError(f"unknown command {command!r}: choose train, {', '.join(COMMANDS)}")
+            known = f"train, launch, {', '.join(COMMANDS)}"
+            raise UserError(f"unknown command {command!r}: choose {known}")
     except UserError as error:
-        sys.exit(f"error: {error}")
+        distributed.leave(f"error: {error}")
     except OSError as error:
-        sys.exit(f"error: {files.explain(error)}")
+        distributed.leave(f"error: {files.explain(error)}")
     except KeyboardInterrupt:
-        sys.exit(130)
+        distributed.leave(130)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Keras' BackupAndRestore is neither atomic nor exact: it loses dropout's state an
 
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -15,7 +16,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from . import devices
+from . import devices, distributed
+from .cluster import Cluster
 from .config import UserError
 from .files import replacing
 
@@ -64,9 +66,11 @@ def variables(model: keras.Model) -> dict[str, keras.Variable]:
 
 def save(path: Path, model: keras.Model, progress: Progress) -> None:
     """Write a checkpoint; on failure the file that was there stays."""
-    arrays = {name: keras.ops.convert_to_numpy(v.value) for name, v in variables(model).items()}
+    arrays = {name: devices.to_numpy(v) for name, v in variables(model).items()}
     arrays |= devices.random_state()
     meta = {"backend": keras.config.backend(), "history": progress.history, "step": progress.step}
+    cluster = distributed.setup()
+    meta |= {"devices": cluster.devices, "processes": cluster.processes}
     with replacing(path) as part, part.open("wb") as file:
         np.savez(file, __meta__=np.array(json.dumps(meta)), **arrays)
 
@@ -80,15 +84,21 @@ def save_last(folder: Path, model: keras.Model, progress: Progress) -> None:
 
 
 def restore(path: Path, model: keras.Model) -> Progress:
-    """Put a checkpoint into a compiled model of the same architecture and return its progress."""
+    """Put a checkpoint into a compiled model of the same architecture and return its progress.
+
+    Of several processes the first one reads it for all: no other needs to see the file.
+    """
+    cluster = distributed.setup()
     try:
-        with np.load(path) as file:
+        one = cluster.processes == 1
+        with np.load(path if one else io.BytesIO(cluster.share(lambda: content(path)))) as file:
             arrays = dict(file)
         meta = json.loads(str(arrays.pop("__meta__")))
     except Exception as error:  # a damaged zip file raises many kinds
         if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
             raise
         raise DamagedCheckpoint(f"{path} is damaged or missing: start a new run") from error
+    refuse_other_devices(path, meta, cluster)
     random_state = {name: arrays.pop(name) for name in list(arrays) if name.startswith("torch/")}
     wanted = variables(model)
     shapes = {name: tuple(v.shape) for name, v in wanted.items()}
@@ -111,6 +121,26 @@ def restore(path: Path, model: keras.Model) -> Progress:
     return Progress(meta["history"], meta["step"])
 
 
+def content(path: Path) -> bytes:
+    """Return the bytes of a file; none if it is not there."""
+    return path.read_bytes() if path.exists() else b""
+
+
+def refuse_other_devices(path: Path, meta: dict, cluster: Cluster) -> None:
+    """Raise UserError if going on here cannot be exact because sums have another order here.
+
+    The sum of two is the same in any order. Another backend is not exact anyhow, and says so.
+    """
+    devices, processes = meta.get("devices", 1), meta.get("processes", 1)
+    here = cluster.devices, cluster.processes
+    exact = (devices, processes) == here or devices == cluster.devices == 2
+    if meta["backend"] == keras.config.backend() and not exact:
+        raise UserError(
+            f"{path} was trained on {devices} devices in {processes} processes, here are {here[0]} "
+            f"in {here[1]}, which would not give the same bits: start it as before, or a new run"
+        )
+
+
 class DamagedCheckpoint(UserError):
     """A checkpoint that cannot be read."""
 
@@ -118,13 +148,14 @@ class DamagedCheckpoint(UserError):
 def restore_last(folder: Path, model: keras.Model) -> Progress:
     """Put the newest readable checkpoint of a run into the model; with none, start afresh."""
     damaged = []
-    for path in (folder / LAST, folder / PREVIOUS):
-        if path.exists():
-            try:
-                return restore(path, model)
-            except DamagedCheckpoint as error:
-                print(f"{path} is damaged: trying the one before it", flush=True)
-                damaged.append(str(error))
+    names = [name for name in (LAST, PREVIOUS) if (folder / name).exists()]
+    for name in distributed.setup().share(lambda: " ".join(names).encode()).decode().split():
+        path = folder / name
+        try:
+            return restore(path, model)
+        except DamagedCheckpoint as error:
+            print(f"{path} is damaged: trying the one before it", flush=True)
+            damaged.append(str(error))
     if damaged:
         raise DamagedCheckpoint(f"{damaged[0]}, for no earlier one can be read")
     return Progress()

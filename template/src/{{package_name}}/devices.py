@@ -90,12 +90,17 @@ def describe() -> str:
     )
 
 
-def make_deterministic() -> None:
+def make_deterministic(jit_compile: str) -> None:
     """Ask for kernels that give the same bits every time; call it before the first computation."""
     backend = keras.config.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
+        if jit_compile == "on":
+            raise UserError(
+                "deterministic turns XLA off on TensorFlow: drop it or jit_compile, or set "
+                "KERAS_BACKEND=jax, which has both"
+            )
         tf.config.experimental.enable_op_determinism()  # jit_compile "auto" is then off
     elif backend == "jax":
         if gpus() and XLA_FLAG not in os.environ.get("XLA_FLAGS", ""):
@@ -106,6 +111,11 @@ def make_deterministic() -> None:
 
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
+
+
+def to_numpy(variable: keras.Variable) -> np.ndarray:
+    """Return a variable's value; of what TensorFlow keeps on several devices, the whole."""
+    return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable))
 
 
 def random_state() -> dict[str, np.ndarray]:

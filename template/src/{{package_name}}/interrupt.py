@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import keras
 
 from . import devices
+from .cluster import Cluster
 
 
 class Interrupted(Exception):
@@ -17,15 +18,18 @@ class Interrupted(Exception):
 
 
 @contextlib.contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """Set the event at SIGTERM or Ctrl-C; a second one ends the process. Threads get none."""
+def stop_on_signal(cluster: Cluster) -> Iterator[threading.Event]:
+    """Set the event at SIGTERM or Ctrl-C; a second one ends the process. Threads get none.
+
+    One of several processes cannot stop by itself: `Watch` sets the event in all of them.
+    """
     stop, before = threading.Event(), {}
 
     def handler(number: int, frame: object) -> None:
         stop.set()
         signal.signal(number, before[number])
 
-    if threading.current_thread() is threading.main_thread():
+    if cluster.processes == 1 and threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.signal(number, handler)
     try:
@@ -42,14 +46,20 @@ class Watch(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, name: str, network: keras.Model, start: int, steps: int, stop: threading.Event
+        self,
+        name: str,
+        network: keras.Model,
+        start: int,
+        steps: int,
+        stop: threading.Event,
+        cluster: Cluster,
     ) -> None:
         super().__init__()
+        self.cluster = cluster
         self.name, self.start, self.steps, self.stop = name, start, steps, stop
         self.done = start
         """Steps of the epoch that are done, the `start` ones included, once the epoch has ended."""
-        variables = network.metrics_variables
-        self.metrics = [keras.ops.convert_to_numpy(variable.value) for variable in variables]
+        self.metrics = [devices.to_numpy(variable) for variable in network.metrics_variables]
         self.random_state = devices.random_state()
 
     def on_train_batch_begin(self, batch, logs=None) -> None:
@@ -58,6 +68,8 @@ class Watch(keras.callbacks.Callback):
                 variable.assign(value)
             devices.set_random_state(self.random_state)
         self.done = self.start + batch + self.model.steps_per_execution
+        if self.cluster.stopping():
+            self.stop.set()
         self.model.stop_training = self.stop.is_set()
         if sys.stdout.isatty():
             bar = "=" * (20 * self.done // self.steps)

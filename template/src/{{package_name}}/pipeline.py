@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-Arrays = tuple[np.ndarray, np.ndarray]
+from .cluster import ALONE, Cluster
+
+Arrays = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,16 @@ class Batches:
 
     split: Split
     batch_size: int
+    """Examples of a batch, in all processes together."""
     order: np.ndarray | None = None
     """Indices in training order: an incomplete last batch is left out. None: all, as they come."""
     start: int = 0
     """Batches to leave out at the front, to go on in the middle of an epoch."""
     workers: int = 4
+    cluster: Cluster = ALONE
+    """The processes that share each batch: this one reads its part, a slice of it, and no more.
+
+    On several devices every batch is full, and a third array weighs what only fills it with 0."""
     waited: float = field(default=0.0, init=False)
     """Seconds that the host stood still because no batch was ready.
 
@@ -72,14 +79,30 @@ class Batches:
         order = np.arange(self.split.size) if self.order is None else self.order
         return order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
+    def read(self, batch: int) -> Arrays:
+        """Return this process's part of a batch: images, labels and, on several devices, weights.
+
+        The weights are there if no order is. Their mean over all batches is 1.
+        """
+        indices, cluster = self._indices(batch), self.cluster
+        if cluster.devices == 1:
+            return self.split.read(indices)
+        part = self.batch_size // cluster.processes
+        here = slice(cluster.process * part, (cluster.process + 1) * part)
+        full = np.pad(indices, (0, self.batch_size - len(indices)), "edge")[here]
+        if self.order is not None:
+            return self.split.read(full)
+        weight = np.float32(len(self) * self.batch_size / self.split.size)
+        real = np.arange(self.batch_size)[here] < len(indices)
+        return *self.split.read(full), real * weight
+
     def __iter__(self) -> Iterator[Arrays]:
         with ThreadPoolExecutor(self.workers) as pool:
             ahead: collections.deque = collections.deque()
             for batch in range(self.start, len(self)):
                 last = min(batch + 2 * self.workers, len(self))
                 while batch + len(ahead) < last:
-                    indices = self._indices(batch + len(ahead))
-                    ahead.append(pool.submit(self.split.read, indices))
+                    ahead.append(pool.submit(self.read, batch + len(ahead)))
                 began = time.perf_counter()
                 try:
                     arrays = ahead.popleft().result()
@@ -105,8 +128,11 @@ class Batches:
             return iter(self)
         import tensorflow as tf
 
-        size = self.batch_size if self.order is not None else None  # XLA likes fixed shapes
+        full = self.order is not None or self.cluster.devices > 1  # XLA likes fixed shapes
+        size = self.batch_size if full else None
         example = self.split.read(np.array([0]))
+        if self.order is None and self.cluster.devices > 1:
+            example += (np.zeros(1, "float32"),)
         signature = tuple(tf.TensorSpec((size, *array.shape[1:]), array.dtype) for array in example)
         options = tf.data.Options()
         options.experimental_optimization.inject_prefetch = False  # its thread would do the waiting

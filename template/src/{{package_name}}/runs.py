@@ -16,6 +16,7 @@ from .files import write_text
 from .pipeline import Dataset
 
 RUNS = Path("runs")
+LOGS = "logs"  # in a run directory: what the workers of `launch` printed
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "scikit-learn")
 
 
@@ -76,7 +77,9 @@ def check_place(run_dir: Path) -> None:
         for folder in (run_dir, run_dir / "checkpoints"):
             if not os.access(folder, os.W_OK):
                 raise UserError(f"{folder} cannot be written: check who owns it")
-    elif run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+    elif run_dir.exists() and (
+        not run_dir.is_dir() or {p.name for p in run_dir.iterdir()} - {LOGS}
+    ):
         raise UserError(
             f"{run_dir} exists and is not a run directory: give --run-dir a new or an empty one"
         )
