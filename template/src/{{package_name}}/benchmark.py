@@ -114,8 +114,10 @@ def climb(start: Setting) -> list[dict]:
     rows, setting, fastest = [], start, 0.0
     for rung, own in LADDER.items():
         machine = rows[0]["machine"] if rows else {}
-        reason = left_out(rung, machine, start.deterministic) if rows else ""
-        found = {"left_out": reason} if reason else in_a_process(dataclasses.replace(setting, **own))
+        if rows and (reason := left_out(rung, machine, start.deterministic)):
+            found = {"left_out": reason}
+        else:
+            found = in_a_process(dataclasses.replace(setting, **own))
         if not rows and "left_out" in found:
             raise UserError(f"float32 {found['left_out']}: there is nothing to compare with")
         kept = found.get("examples_per_s", 0) > fastest
@@ -146,7 +148,7 @@ def write(rows: list[dict], start: Setting, load: list[list[float]]) -> dict:
     driver = next((gpu["driver"] for gpu in gpu_verdict.ask_driver()), None)
     report = {
         "sentence": sentence(rows),
-        "mfu_says": mfu_says(first),
+        "mfu_says": mfu_says(rows),
         "device": " + ".join(first["machine"]["gpus"]) or "CPU",
         "driver": driver,
         **first["machine"],
@@ -179,11 +181,11 @@ def sentence(rows: list[dict]) -> str:
     return f"The fastest is {names}: {times:.2f} times as fast as float32 alone."
 
 
-def mfu_says(first: dict) -> str:
+def mfu_says(rows: list[dict]) -> str:
     """Say what MFU is measured against, or why it is 0."""
-    gpus, uncounted = first["machine"]["gpus"], first["model"]["uncounted_layers"]
-    if uncounted:
+    device = (rows[0]["machine"]["gpus"] or ["a CPU"])[0]
+    if uncounted := rows[0]["model"]["uncounted_layers"]:
         return f"MFU shows 0: nobody counts the operations of {', '.join(uncounted)}."
-    if not first["peak_tflops"]:
-        return f"MFU shows 0: no peak is known for {gpus[0] if gpus else 'a CPU'}."
-    return f"MFU is measured against the peaks of {gpus[0]} for each precision."
+    if not any(row.get("peak_tflops") for row in rows):
+        return f"MFU shows 0: no peak is known for {device}."
+    return f"MFU is the share of the peak of {device} in each precision, 0 where none is known."

@@ -1,7 +1,6 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
 """One rung of the ladder of benchmark.py, measured in a process of its own."""
 
-import dataclasses
 import math
 import os
 import statistics
