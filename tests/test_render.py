@@ -52,9 +52,9 @@ def expected(package: str, license: str, ci: str) -> set[str]:
         tools/hooks.py tools/lock.py tools/update.py
     """
     modules = """
-        __init__ __main__ benchmark benchmark_page checkpoint config data devices evaluate export
-        files gpu_check gpu_page gpu_report gpu_speed gpu_verdict images interrupt measure model
-        model_card pipeline plots report rung runs train
+        __init__ __main__ benchmark benchmark_report checkpoint config data devices evaluate export
+        files flops gpu_check gpu_page gpu_report gpu_speed gpu_verdict images interrupt measure
+        model model_card pipeline plots report rung runs train
     """
     tests = """
         conftest test_benchmark test_command_line test_data test_export test_gpu_check

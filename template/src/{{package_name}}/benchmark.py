@@ -6,27 +6,13 @@ made it faster. This process imports no framework.
 """
 
 import dataclasses
-import datetime
-import json
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
 
-from . import benchmark_page, config, gpu_report, gpu_verdict, runs
+from . import benchmark_report, config
 from .config import UserError
-from .files import write_text
-
-JSON, HTML = Path("reports/benchmark.json"), Path("reports/benchmark.html")
-METHOD = (
-    "Each rung trains in a process of its own, by `fit` on the batches of pipeline.py, as train.py "
-    "does: two times to warm up, then several times for a while. Medians count, from the first "
-    "step's beginning until the last one's result is there. A rung keeps its setting for those "
-    "after it if it is the fastest so far. MFU: three times the additions and multiplications of "
-    "the model's forward pass (products and convolutions alone), over the GPU's peak by its data "
-    "sheet for the precision of the rung; 0 where that is not known."
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,8 +112,8 @@ def climb(start: Setting) -> list[dict]:
             fastest = found["examples_per_s"]
         name = machine.get("half", rung) if rung == "bfloat16" else rung
         rows.append({"rung": name, "kept": kept, **found})
-        cells = benchmark_page.cells(rows[-1], rows[0])
-        print(benchmark_page.line(cells), flush=True)
+        cells = benchmark_report.cells(rows[-1], rows[0])
+        print(benchmark_report.line(cells), flush=True)
     return rows
 
 
@@ -135,57 +121,9 @@ def run(setting: Setting) -> None:
     """Measure the ladder, print it, and write reports/benchmark.json and .html."""
     setting.config("jax", True, "bfloat16")  # refuses sizes before there is any work
     load = [list(os.getloadavg())] if hasattr(os, "getloadavg") else []
-    print(benchmark_page.line(list(benchmark_page.COLUMNS)), flush=True)
+    print(benchmark_report.line(list(benchmark_report.COLUMNS)), flush=True)
     rows = climb(setting)
     load += [list(os.getloadavg())] if load else []
-    written = write(rows, setting, load)
-    print(f"{written['sentence']}\n{written['mfu_says']}\nwrote {JSON} and {HTML}")
-
-
-def write(rows: list[dict], start: Setting, load: list[list[float]]) -> dict:
-    """Write the report of a ladder, as JSON and as a page, and return it."""
-    first = rows[0]
-    driver = next((gpu["driver"] for gpu in gpu_verdict.ask_driver()), None)
-    report = {
-        "sentence": sentence(rows),
-        "mfu_says": mfu_says(rows),
-        "device": " + ".join(first["machine"]["gpus"]) or "CPU",
-        "driver": driver,
-        **first["machine"],
-        "versions": runs.versions(),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "quick": start.quick,
-        "deterministic": start.deterministic,
-        "model": first["model"],
-        "method": METHOD,
-        "load_average": load,  # of 1, 5 and 15 minutes, before and after
-        "package_sha256": gpu_report.hashes()["package_sha256"],
-        "rungs": [
-            {name: x for name, x in row.items() if name not in ("machine", "model")} for row in rows
-        ],
-    }
-    report = gpu_report.plain(report)
-    JSON.parent.mkdir(exist_ok=True)
-    write_text(HTML, benchmark_page.page(report))
-    write_text(JSON, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    return report
-
-
-def sentence(rows: list[dict]) -> str:
-    """Say which rung is the fastest, and how `train` is told so."""
-    kept = [row for row in rows if row["kept"]]
-    names = " + ".join(row["rung"] for row in kept)
-    if len(kept) == 1:
-        return "The fastest is plain float32: nothing else helps here."
-    times = kept[-1]["examples_per_s"] / rows[0]["examples_per_s"]
-    return f"The fastest is {names}: {times:.2f} times as fast as float32 alone."
-
-
-def mfu_says(rows: list[dict]) -> str:
-    """Say what MFU is measured against, or why it is 0."""
-    device = (rows[0]["machine"]["gpus"] or ["a CPU"])[0]
-    if uncounted := rows[0]["model"]["uncounted_layers"]:
-        return f"MFU shows 0: nobody counts the operations of {', '.join(uncounted)}."
-    if not any(row.get("peak_tflops") for row in rows):
-        return f"MFU shows 0: no peak is known for {device}."
-    return f"MFU is the share of the peak of {device} in each precision, 0 where none is known."
+    report = benchmark_report.write(rows, setting, load)
+    print(f"{report['sentence']}\n{report['mfu_says']}")
+    print(f"wrote {benchmark_report.JSON} and {benchmark_report.HTML}")

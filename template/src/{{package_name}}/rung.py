@@ -7,7 +7,6 @@ import statistics
 import sys
 import time
 import traceback
-from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -16,16 +15,9 @@ from . import data, devices, measure
 from .benchmark import Setting
 from .config import Config, UserError
 from .files import resource
+from .flops import operations
 from .pipeline import Arrays, Batches, Dataset, Split
 from .train import compiled_model
-
-COUNTED = (
-    keras.layers.Dense,
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    keras.layers.DepthwiseConv2D,
-)
 
 
 def take(setting: Setting) -> dict:
@@ -47,7 +39,7 @@ def climb(setting: Setting) -> dict:
         devices.make_deterministic()
     gpus, capability = devices.gpus(), devices.capability()
     if capability >= (8,):
-        set_tf32(setting.tf32)
+        devices.set_tf32(setting.tf32)
     config = setting.config(keras.config.backend(), bool(gpus), measure.half())
     dataset = data.load(config)
     network = compiled_model(config, dataset, steps=100_000)
@@ -81,52 +73,6 @@ def climb(setting: Setting) -> dict:
         "peak_tflops": peak,
         **peak_memory(),
     }
-
-
-def set_tf32(on: bool) -> None:
-    """Let float32 be rounded to TF32 in products and convolutions, or not."""
-    backend = keras.config.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_tensor_float_32_execution(on)
-    elif backend == "jax":
-        import jax
-
-        jax.config.update("jax_default_matmul_precision", None if on else "highest")
-    else:
-        import torch
-
-        torch.set_float32_matmul_precision("high" if on else "highest")
-        torch.backends.cudnn.allow_tf32 = on
-
-
-def leaves(network: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yield the layers of a model and of the models in it."""
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            yield from leaves(layer)
-        else:
-            yield layer
-
-
-def operations(network: keras.Model) -> tuple[int, list[str]]:
-    """Return how often an example's forward pass adds and multiplies, and what it leaves uncounted.
-
-    Products and convolutions count, padding included, and nothing else does: the usual "model
-    FLOPs". A training step takes three times as many. Other layers with matrices are named.
-    """
-    total, uncounted = 0, []
-    for layer in leaves(network):
-        matrices = [weight for weight in layer.weights if len(weight.shape) > 1]
-        if isinstance(layer, COUNTED):
-            shape = layer.output.shape
-            first = getattr(layer, "data_format", "") == "channels_first"
-            places = shape[2:] if first else shape[1:-1]
-            total += 2 * math.prod(matrices[0].shape) * math.prod(places)
-        elif matrices:
-            uncounted.append(layer.name)
-    return total, uncounted
 
 
 class Stored(keras.layers.Layer):

@@ -1,14 +1,32 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""The ladder of benchmark.py as lines of text, and as a page with a plot."""
+"""The report of a benchmark: lines of text, JSON as evidence, a page with a plot."""
 
+import datetime
 import html
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from . import gpu_report, gpu_verdict, runs
+from .files import write_text
 from .gpu_page import mib, picture, table
 from .plots import BLUE, GREY
 from .report import STYLE
 
+if TYPE_CHECKING:
+    from .benchmark import Setting
+
+JSON, HTML = Path("reports/benchmark.json"), Path("reports/benchmark.html")
+METHOD = (
+    "Each rung trains in a process of its own, by `fit` on the batches of pipeline.py, as train.py "
+    "does: two times to warm up, then several times for a while. Medians count, from the first "
+    "step's beginning until the last one's result is there. A rung keeps its setting for those "
+    "after it if it is the fastest so far. MFU: three times the additions and multiplications of "
+    "the model's forward pass (products and convolutions alone), over the GPU's peak by its data "
+    "sheet for the precision of the rung; 0 where that is not known."
+)
 COLUMNS = ("rung", "examples/s", "times float32", "step", "waiting", "MFU", "peak memory", "kept")
 WIDTHS = (20, 11, 14, 10, 8, 7, 12, 4)
 
@@ -56,10 +74,9 @@ def page(report: dict) -> str:
     rows, model = report["rungs"], report["model"]
     done = [cells(row, rows[0]) for row in rows if "left_out" not in row]
     missing = [cells(row, rows[0]) for row in rows if "left_out" in row]
-    size = model["image_size"]
-    trained = f"{model['model']}, {size} x {size} pixels, batches of {model['batch_size']}"
+    trained = "{model}, {image_size} x {image_size} pixels, batches of {batch_size}"
     facts = [["device", report["device"]], ["driver", report["driver"] or "none found"]]
-    facts += [["machine", report["system"]], ["model", trained]]
+    facts += [["machine", report["system"]], ["model", trained.format(**model)]]
     facts += [["forward pass of an example", f"{model['forward_gflop']:.3g} GFLOP"]]
     facts += [["deterministic", "yes" if report["deterministic"] else "no"]]
     facts += [[name, version] for name, version in report["versions"].items()]
@@ -81,3 +98,51 @@ def page(report: dict) -> str:
 <h2>How</h2><p>{html.escape(report["method"])}</p>
 </html>
 """
+
+
+def write(rows: list[dict], start: "Setting", load: list[list[float]]) -> dict:
+    """Write the report of a ladder, as JSON and as a page, and return it."""
+    first = rows[0]
+    report = {
+        "sentence": sentence(rows),
+        "mfu_says": mfu_says(rows),
+        "device": " + ".join(first["machine"]["gpus"]) or "CPU",
+        "driver": next((gpu["driver"] for gpu in gpu_verdict.ask_driver()), None),
+        **first["machine"],
+        "versions": runs.versions(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "quick": start.quick,
+        "deterministic": start.deterministic,
+        "model": first["model"],
+        "method": METHOD,
+        "load_average": load,  # of 1, 5 and 15 minutes, before and after
+        "package_sha256": gpu_report.hashes()["package_sha256"],
+        "rungs": [
+            {name: x for name, x in row.items() if name not in ("machine", "model")} for row in rows
+        ],
+    }
+    report = gpu_report.plain(report)
+    JSON.parent.mkdir(exist_ok=True)
+    write_text(HTML, page(report))
+    write_text(JSON, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    return report
+
+
+def sentence(rows: list[dict]) -> str:
+    """Say which rung is the fastest, and how `train` is told so."""
+    kept = [row for row in rows if row["kept"]]
+    names = " + ".join(row["rung"] for row in kept)
+    if len(kept) == 1:
+        return "The fastest is plain float32: nothing else helps here."
+    times = kept[-1]["examples_per_s"] / rows[0]["examples_per_s"]
+    return f"The fastest is {names}: {times:.2f} times as fast as float32 alone."
+
+
+def mfu_says(rows: list[dict]) -> str:
+    """Say what MFU is measured against, or why it is 0."""
+    device = (rows[0]["machine"]["gpus"] or ["a CPU"])[0]
+    if uncounted := rows[0]["model"]["uncounted_layers"]:
+        return f"MFU shows 0: nobody counts the operations of {', '.join(uncounted)}."
+    if not any(row.get("peak_tflops") for row in rows):
+        return f"MFU shows 0: no peak is known for {device}."
+    return f"MFU is the share of the peak of {device} in each precision, 0 where none is known."
