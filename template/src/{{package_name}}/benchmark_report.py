@@ -4,6 +4,7 @@
 import datetime
 import html
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 
 JSON, HTML = Path("reports/benchmark.json"), Path("reports/benchmark.html")
 METHOD = (
-    "Each rung trains in a process of its own, by `fit` on the batches of pipeline.py, as train.py "
+    "Each rung trains in a process of its own, by fit on the batches of pipeline.py, as train.py "
     "does: two times to warm up, then several times for a while. Medians count, from the first "
     "step's beginning until the last one's result is there. A rung keeps its setting for those "
     "after it if it is the fastest so far. MFU: three times the additions and multiplications of "
     "the model's forward pass (products and convolutions alone), over the GPU's peak by its data "
     "sheet for the precision of the rung; 0 where that is not known."
 )
+BUSY = " But other programs kept this machine busy: do not trust it."
 COLUMNS = ("rung", "examples/s", "times float32", "step", "waiting", "MFU", "peak memory", "kept")
 WIDTHS = (20, 11, 14, 10, 8, 7, 12, 4)
 
@@ -102,9 +104,9 @@ def page(report: dict) -> str:
 
 def write(rows: list[dict], start: "Setting", load: list[list[float]]) -> dict:
     """Write the report of a ladder, as JSON and as a page, and return it."""
-    first = rows[0]
+    first, busy = rows[0], bool(load) and load[0][0] > 0.5 * (os.cpu_count() or 1)
     report = {
-        "sentence": sentence(rows),
+        "sentence": sentence(rows) + (BUSY if busy else ""),
         "mfu_says": mfu_says(rows),
         "device": " + ".join(first["machine"]["gpus"]) or "CPU",
         "driver": next((gpu["driver"] for gpu in gpu_verdict.ask_driver()), None),
@@ -117,9 +119,7 @@ def write(rows: list[dict], start: "Setting", load: list[list[float]]) -> dict:
         "method": METHOD,
         "load_average": load,  # of 1, 5 and 15 minutes, before and after
         "package_sha256": gpu_report.hashes()["package_sha256"],
-        "rungs": [
-            {name: x for name, x in row.items() if name not in ("machine", "model")} for row in rows
-        ],
+        "rungs": [{k: row[k] for k in row if k not in ("machine", "model")} for row in rows],
     }
     report = gpu_report.plain(report)
     JSON.parent.mkdir(exist_ok=True)
@@ -129,7 +129,7 @@ def write(rows: list[dict], start: "Setting", load: list[list[float]]) -> dict:
 
 
 def sentence(rows: list[dict]) -> str:
-    """Say which rung is the fastest, and how `train` is told so."""
+    """Say which settings together are the fastest."""
     kept = [row for row in rows if row["kept"]]
     names = " + ".join(row["rung"] for row in kept)
     if len(kept) == 1:
