@@ -70,3 +70,30 @@ def jax(network: keras.Model) -> Loop:
         return float(state[3]) / steps, int(state[4]) / steps / len(labels)
 
     return loop
+
+
+def torch(network: keras.Model) -> Loop:
+    """Forward, backward and the optimizer's step; the metrics stay on the device."""
+    import torch
+
+    measure_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    weights = network.trainable_weights
+
+    def step(images, labels):
+        logits = network(images, training=True)
+        loss = measure_loss(labels, logits)
+        network.zero_grad()
+        network.optimizer.scale_loss(loss).backward()
+        with torch.no_grad():
+            network.optimizer.apply([weight.value.grad for weight in weights], weights)
+            return loss, (logits.argmax(-1) == labels).sum()
+
+    def loop(steps: int, images, labels):
+        network.train()
+        loss_sum, correct = 0.0, 0
+        for _ in range(steps):
+            loss, right = step(*map(keras.ops.convert_to_tensor, (images, labels)))
+            loss_sum, correct = loss_sum + loss.detach(), correct + right
+        return float(loss_sum) / steps, int(correct) / steps / len(labels)
+
+    return loop

@@ -29,7 +29,7 @@ def main() -> None:
     recipe = dataclasses.replace(config.benchmark(), epochs=EPOCHS + 1, **sizes)
     training = train.Training.of(recipe)
     steps = training.steps
-    make_loop = {"tensorflow": loops.tensorflow, "jax": loops.jax}[keras.config.backend()]
+    make_loop = getattr(loops, keras.config.backend())
     loop = make_loop(training.network)
     batch = next(iter(pipeline.Batches(training.dataset.train, recipe.batch_size)))
     fed = {
@@ -39,6 +39,7 @@ def main() -> None:
     for arrays in fed.values():
         loop(2, *arrays)
     rates: dict[str, list[float]] = {name: [] for name in ("train()", *fed)}
+    waits = []
     add = runs.Log.add
 
     def add_and_race(log: runs.Log, row: dict[str, float], epochs: int) -> None:
@@ -47,6 +48,7 @@ def main() -> None:
         if row["epoch"] == 1:
             return
         rates["train()"].append(row["examples_per_s"])
+        waits.append(row["data_wait"])
         for name, arrays in fed.items():
             began = time.perf_counter()
             loop(steps, *arrays)
@@ -57,7 +59,7 @@ def main() -> None:
         train.train(recipe, Path(folder, "run"))
     size = recipe.image_size
     setting = f"{size} x {size} pixels, batches of {recipe.batch_size}, {recipe.precision}"
-    print(json.dumps({"setting": setting, "examples_per_s": rates}))
+    print(json.dumps({"setting": setting, "examples_per_s": rates, "data_wait": waits}))
 
 
 main()

@@ -130,6 +130,16 @@ def test_a_gpu_that_is_expected_is_missed_in_the_last_line(project):
     assert "is fresh: verdict cpu" in nox(project, "-s", "gpu", "--", "--verify-report")
 
 
+def test_its_benchmark_climbs_the_ladder(project):
+    printed = nox(project, "-s", "bench", "--", "--quick")
+    report = json.loads((project / "reports/benchmark.json").read_text())
+    assert report["sentence"] in printed and "MFU shows 0: no peak is known for a CPU." in printed
+    rungs = {row["rung"]: row.get("left_out", "") for row in report["rungs"]}
+    assert len(rungs) == 6 and not any("failed" in reason for reason in rungs.values())
+    assert all(0 < row["examples_per_s"] < 1e6 for row in report["rungs"] if "left_out" not in row)
+    assert (project / "reports/benchmark.html").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize(("first", "then"), [("tensorflow", "jax"), ("jax", "tensorflow")])
 def test_a_run_goes_on_in_another_framework(projects, tmp_path, first, then):
     def train() -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from . import distributed, files, runs
+from . import distributed, files, gpu_report, runs
 from .config import RECIPES, Config, UserError
 
 PROGRAM = f"python -m {__package__}"
@@ -19,6 +19,7 @@ USAGE = f"""usage: {PROGRAM} COMMAND ...
   evaluate RUN_DIR  measure a run's best model again and write its report
   export RUN_DIR    write a run's best model for serving
   gpu-check         check that the GPU does the work, and write reports/gpu_check.html
+  benchmark         measure how fast training is here, setting by setting
 
 {PROGRAM} COMMAND --help tells the options."""
 Format = Literal["auto", "saved_model", "onnx"]
@@ -127,14 +128,33 @@ def gpu_check(expect_gpu: bool = False, quick: bool = False, verify_report: bool
         quick: Measure small sizes only (also: SMOKE=1).
         verify_report: Only say whether the report that is there fits the sources.
     """
-    from . import gpu_report
-
     if verify_report:
         return print(gpu_report.verify())
     from .gpu_check import run
 
     on = gpu_report.switched_on
     run(quick or on("SMOKE"), expect_gpu or on("EXPECT_GPU"))
+
+
+def benchmark(
+    quick: bool = False,
+    deterministic: bool = False,
+    batch_size: int | None = None,
+    image_size: int | None = None,
+) -> None:
+    """Measure how fast training is here, setting by setting, and write reports/benchmark.json.
+
+    Args:
+        quick: Measure a small network for a short time (also: SMOKE=1).
+        deterministic: Ask for deterministic kernels, as `train --deterministic` does.
+        batch_size: Examples per step (the recipe's; less on a CPU).
+        image_size: Pixels of a side (the recipe's; less on a CPU).
+    """
+    from .benchmark import Setting, run
+
+    quick = quick or gpu_report.switched_on("SMOKE")
+    short = {"seconds": 0.3, "repeats": 3} if quick else {}
+    run(Setting(quick, deterministic, batch_size, image_size, **short))
 
 
 def print_results(run_dir: Path, metrics: dict[str, float]) -> None:
@@ -144,7 +164,7 @@ def print_results(run_dir: Path, metrics: dict[str, float]) -> None:
     )
 
 
-COMMANDS = {"evaluate": evaluate, "export": export, "gpu-check": gpu_check}
+COMMANDS = {"evaluate": evaluate, "export": export, "gpu-check": gpu_check, "benchmark": benchmark}
 
 
 def main() -> None:

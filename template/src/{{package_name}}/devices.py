@@ -139,3 +139,21 @@ def set_random_state(states: dict[str, np.ndarray]) -> None:
     for i in range(torch.cuda.device_count()):
         if f"torch/cuda{i}" in states:
             torch.cuda.set_rng_state(torch.from_numpy(states[f"torch/cuda{i}"]), i)
+
+
+def set_tf32(on: bool) -> None:
+    """Let float32 be rounded to TF32 in products and convolutions, or not."""
+    backend = keras.config.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(on)
+    elif backend == "jax":
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", None if on else "highest")
+    else:
+        import torch
+
+        torch.set_float32_matmul_precision("high" if on else "highest")
+        torch.backends.cudnn.allow_tf32 = on
