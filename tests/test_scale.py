@@ -231,11 +231,11 @@ def test_more_gpus_than_there_are_is_one_sentence(run, tmp_path):
     assert code == 1 and "2 workers need 2 GPUs, here are" in printed, printed
 
 
-@pytest.mark.parametrize("trainer", ["jax.JaxTrainer", "tensorflow.TensorflowTrainer"])
+@pytest.mark.parametrize("trainer", ["v2.jax.JaxTrainer", "tensorflow.TensorflowTrainer"])
 def test_rays_own_trainers_are_refused(project, tmp_path, trainer):
     """They would train two models, and say nothing."""
-    module, name = trainer.split(".")
-    backend = "jax" if module == "jax" else "tensorflow"
+    module, _, name = trainer.rpartition(".")
+    backend = "jax" if "jax" in module else "tensorflow"
     code = f"""
 import os, ray
 from ray.train import ScalingConfig, RunConfig
@@ -256,7 +256,7 @@ ray.init(num_cpus=2, include_dashboard=False)
     done = subprocess.run(line, cwd=project, env=env, capture_output=True, text=True, timeout=400)
     assert done.returncode != 0
     printed = done.stdout + done.stderr
-    part = "several workers that know nothing" if module == "jax" else "TF_CONFIG asks for several"
+    part = "several workers that know nothing" if backend == "jax" else "TF_CONFIG asks for several"
     assert part in printed, printed
     assert not (tmp_path / "run").exists()
 
