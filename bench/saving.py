@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 PACKAGE, RUNS = sys.argv[1], int(sys.argv[2])
-checkpoint, config, train = (
-    importlib.import_module(f"{PACKAGE}.{name}") for name in ("checkpoint", "config", "train")
+checkpoint, config, data, train = (
+    importlib.import_module(f"{PACKAGE}.{name}")
+    for name in ("checkpoint", "config", "data", "train")
 )
 
 recipe = config.digits()
-network = train.Training.of(recipe).network
+network = train.Training.of(recipe, data.load(recipe)).network
 row = {name: 0.123456789 for name in ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")}
 progress = checkpoint.Progress([row] * recipe.epochs)
 seconds = []

@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 PACKAGE, EPOCHS = sys.argv[1], int(sys.argv[2])
-config, devices, pipeline, runs, train = (
+config, data, devices, pipeline, runs, train = (
     importlib.import_module(f"{PACKAGE}.{name}")
-    for name in ("config", "devices", "pipeline", "runs", "train")
+    for name in ("config", "data", "devices", "pipeline", "runs", "train")
 )
 import keras  # noqa: E402  (the package has chosen the backend)
 import loops  # noqa: E402
@@ -27,7 +27,7 @@ ON_CPU = {"image_size": 32, "batch_size": 8}  # XLA's convolutions are slow ther
 def main() -> None:
     sizes = {} if devices.gpus() else ON_CPU
     recipe = dataclasses.replace(config.benchmark(), epochs=EPOCHS + 1, **sizes)
-    training = train.Training.of(recipe)
+    training = train.Training.of(recipe, data.load(recipe))
     steps = training.steps
     make_loop = getattr(loops, keras.config.backend())
     loop = make_loop(training.network)

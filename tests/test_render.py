@@ -55,7 +55,7 @@ def expected(package: str, license: str, ci: str) -> set[str]:
     modules = """
         __init__ __main__ benchmark benchmark_report checkpoint cluster config data devices
         distributed evaluate export files flops gpu_check gpu_page gpu_report gpu_speed gpu_verdict
-        images interrupt launch launchers measure model model_card network pipeline plots report
+        images interrupt launch launchers measure model model_card pipeline plots report
         rung runs train
     """
     tests = """

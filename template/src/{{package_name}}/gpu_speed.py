@@ -9,7 +9,7 @@ import numpy as np
 
 from . import data, devices, measure
 from .config import benchmark
-from .network import compiled_model
+from .train import compiled_model
 
 SIZES = {"matmul": (256, 512, 1024, 2048, 4096, 8192), "convolution": (32, 64, 128, 256, 512, 1024)}
 

@@ -16,8 +16,8 @@ from .benchmark import Setting
 from .config import Config, UserError
 from .files import resource
 from .flops import operations
-from .network import compiled_model
 from .pipeline import Arrays, Batches, Dataset, Split
+from .train import compiled_model
 
 
 def take(setting: Setting) -> dict:
