@@ -134,6 +134,7 @@ def test_a_gpu_that_is_expected_is_missed_in_the_last_line(project):
     assert "is fresh: verdict cpu" in nox(project, "-s", "gpu", "--", "--verify-report")
 
 
+@pytest.mark.parametrize("project", ["tensorflow"], indirect=True)
 def test_its_benchmark_climbs_the_ladder(project):
     printed = nox(project, "-s", "bench", "--", "--quick")
     report = json.loads((project / "reports/benchmark.json").read_text())
