@@ -33,12 +33,16 @@ def test_it_trains(workspace):
     assert run_dir.stat().st_uid == workspace.user.uid
 
 
+LONG = ("resume", "distributed", "benchmark", "gpu_check")  # they run outside of the container
+
+
 def test_its_tests_pass(workspace):
-    printed = workspace.exec("nox", "-s", "tests")
+    ignored = (f"--ignore=tests/test_{name}.py" for name in LONG)
+    printed = workspace.exec("nox", "-s", "tests", "--", *ignored)
     assert not re.search(r"\d (failed|skipped|xfailed)", printed)
 
 
 def test_its_notebook_runs(workspace):
-    workspace.exec("nox", "-s", "notebook")
+    workspace.exec("env", "SMOKE=1", "nox", "-s", "notebook")
     html = workspace.folder / "runs/notebooks/gpu_check.html"
     assert html.stat().st_size > 100_000
