@@ -90,7 +90,8 @@ def test_a_teams_work_survives(version, make, tmp_path):
     done = update(project)
     assert done.returncode in (0, 2), done.stdout + done.stderr
     new, conflicts = contents(project), unmerged(project)
-    assert (done.returncode == 2) == bool(conflicts), done.stdout
+    later = "finish them with `nox -s lock`" in done.stdout  # where the update changes lock.py
+    assert (done.returncode == 2) == (bool(conflicts) or later), done.stdout
     for name in mine.keys() | new.keys():
         base, yours, theirs = old.get(name), mine.get(name), fresh.get(name)
         if name.startswith("requirements/") and name in mine and name in fresh:
@@ -110,8 +111,10 @@ def test_a_teams_work_survives(version, make, tmp_path):
         b"MINE = True\r\n" in new["noxfile.py"][-1] and b"tools/update.py" in new["noxfile.py"][-1]
     )
     assert "\ntabulate==0.9.0 " in (project / "requirements/cpu.txt").read_text()
-    line = [sys.executable, "tools/lock.py", "--check"]
-    assert subprocess.run(line, cwd=project).returncode == 0
+    line = [sys.executable, "tools/lock.py"]
+    if later:
+        assert subprocess.run(line, cwd=project).returncode == 0
+    assert subprocess.run([*line, "--check"], cwd=project).returncode == 0
 
 
 def test_abort_takes_it_back(make):
