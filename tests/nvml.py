@@ -3,8 +3,8 @@
 import contextlib
 import io
 import json
-import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,10 +46,13 @@ encoder 0
 
 
 def build(folder: Path, *options: str) -> Path:
-    """Compile the stand-in into this folder, which the loader then has to look into."""
+    """Compile the stand-in into this folder, which the loader then has to look into.
+
+    The compiler is a wheel, so that the tests need no other one.
+    """
     library = folder / "libnvidia-ml.so.1"
-    shared = ["-std=gnu99", "-shared", "-fPIC"]
-    command = [os.environ.get("CC", "cc"), *shared, *options, "-o", library, SOURCE]
+    shared = ["-std=gnu99", "-shared", "-fPIC", "-fno-sanitize=undefined"]
+    command = [sys.executable, "-m", "ziglang", "cc", *shared, *options, "-o", library, SOURCE]
     subprocess.run(command, check=True)
     return library
 

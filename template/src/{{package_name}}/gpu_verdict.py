@@ -80,7 +80,7 @@ def facts(framework: str) -> dict:
     ]
     evidence = {
         "nvidia-smi": bool(gpus),
-        "its NVIDIA driver": bool(version),
+        "its NVIDIA driver": bool(version) and doctor.get("exit_code") != 2,  # 2: and no card
         "the doctor": doctor.get("exit_code") in (0, 1),
     }
     return {

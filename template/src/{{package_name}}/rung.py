@@ -36,7 +36,7 @@ def climb(setting: Setting) -> dict:
     """Train with a setting, and return the machine, the model, the speed and the memory."""
     keras.utils.set_random_seed(0)
     if setting.deterministic:
-        devices.make_deterministic()
+        devices.make_deterministic("on" if setting.xla else "off")
     gpus, capability = devices.gpus(), devices.capability()
     if capability >= (8,):
         devices.set_tf32(setting.tf32)
