@@ -173,6 +173,23 @@ def ladder(bench: Bench) -> Iterator[Row]:
                 yield Row(f"ladder, {framework}, {rung['rung']}", rates, "examples/s")
 
 
+def ray(bench: Bench) -> Iterator[Row]:
+    """The benchmark recipe by `launch` with one worker, against `train`, after the first epoch."""
+    folder, python, package = bench.project("jax")
+    bench.run(sys.executable, "-m", "nox", "-s", "setup", "--", "cpu", "scale", cwd=folder)
+    sizes = ("benchmark", "--image-size", "32", "--batch-size", "8", "--epochs", "4")
+    rates: dict[str, list[float]] = {"launch --workers 1": [], "train": []}
+    for turn in range(bench.runs):
+        for command, found in rates.items():
+            run_dir = folder / f"runs/ray-{turn}-{len(command)}"
+            line = (*command.split(), *sizes, "--run-dir", run_dir)
+            bench.run(python, "-m", package, *line, cwd=folder)
+            rows = (run_dir / "metrics.jsonl").read_text().splitlines()
+            found += [json.loads(row)["examples_per_s"] for row in rows[1:]]
+    mine, theirs = rates.values()
+    yield Row("launch --workers 1, jax", mine, "examples/s", 0.95, "train", theirs, at_least=True)
+
+
 def checkpoint(bench: Bench) -> Iterator[Row]:
     """A checkpoint of the model of digits, against an epoch of 10 s."""
     for framework in TRAINED:
@@ -219,7 +236,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     part.__name__: part
     for part in (
         *(lines, copy, update, help, doctor, checkpoint, digits, throughput, waiting, ladder),
-        *(demo, listing),
+        *(ray, demo, listing),
         images,
     )
 }

@@ -135,9 +135,11 @@ def refuse_other_devices(path: Path, meta: dict, cluster: Cluster) -> None:
     here = cluster.devices, cluster.processes
     exact = (devices, processes) == here or devices == cluster.devices == 2
     if meta["backend"] == keras.config.backend() and not exact:
+        one = " (CUDA_VISIBLE_DEVICES=0 leaves one GPU)" if devices == 1 else ""
         raise UserError(
-            f"{path} was trained on {devices} devices in {processes} processes, here are {here[0]} "
-            f"in {here[1]}, which would not give the same bits: start it as before, or a new run"
+            f"{path} was trained on {devices} device(s) in {processes} process(es), here are "
+            f"{here[0]} in {here[1]}, which would not give the same bits: start it as before{one}, "
+            "or a new run"
         )
 
 
