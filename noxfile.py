@@ -57,8 +57,8 @@ def tests(session: nox.Session) -> None:
     install(session, "tests")
     # Two at a time, file by file; the generated projects take longest and are among the first.
     workers = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
-    slow = "not torch and not container and not images and not scale"
-    session.run("pytest", *workers, "-m", slow, *session.posargs)
+    quick = "not torch and not container and not images and not scale and not thorough"
+    session.run("pytest", *workers, "-m", quick, *session.posargs)
 
 
 @nox.session(python=PYTHON)
@@ -66,6 +66,13 @@ def torch(session: nox.Session) -> None:
     """Test the project for torch, whose environment takes 3 GB of downloads."""
     install(session, "tests")
     session.run("pytest", "-m", "torch", *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def thorough(session: nox.Session) -> None:
+    """Test more of the same: all own tests of each project, each way of updating step by step."""
+    install(session, "tests")
+    session.run("pytest", "--numprocesses=2", "-m", "thorough", *session.posargs)
 
 
 @nox.session(python=PYTHON)

@@ -45,25 +45,36 @@ def make(history, copier, tmp_path):
 @pytest.mark.parametrize("answers", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("version", RELEASES)
 def test_an_untouched_project_becomes_a_fresh_one(version, answers, make):
-    fresh = contents(make(NEXT, "fresh", **answers))
-    start = make(version, **answers)
-    old = contents(start)
-    stepwise = shutil.copytree(start, start.with_name("stepwise"))
-    done = update(start)
+    fresh, project = contents(make(NEXT, "fresh", **answers)), make(version, **answers)
+    old = contents(project)
+    done = update(project)
     assert done.returncode == 0, done.stdout + done.stderr
-    new = contents(start)
-    assert git(start, "diff", "--name-only") == ""  # all of it is staged
+    new = contents(project)
+    assert git(project, "diff", "--name-only") == ""  # all of it is staged
     for name in old.keys() | new.keys() | fresh.keys():
         if seeded(name) and name in old and not name.startswith("requirements/"):
             assert new[name] == old[name]
         else:
             assert new.get(name) == fresh.get(name), name
 
-    later = [*RELEASES, NEXT][list(RELEASES).index(version) + 1 :]
-    for step in later:
+
+# The way from the first one takes each step there is.
+FROM = [
+    list(RELEASES)[0],
+    *(pytest.param(v, marks=pytest.mark.thorough) for v in list(RELEASES)[1:]),
+]
+
+
+@pytest.mark.parametrize("answers", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("version", FROM)
+def test_step_by_step_equals_straight(version, answers, make):
+    straight = make(version, **answers)
+    stepwise = shutil.copytree(straight, straight.with_name("stepwise"))
+    assert update(straight).returncode == 0
+    for step in [*RELEASES, NEXT][list(RELEASES).index(version) + 1 :]:
         assert update(stepwise, "--to", step).returncode == 0
         commit(stepwise)
-    assert contents(stepwise) == new
+    assert contents(stepwise) == contents(straight)
 
 
 @pytest.mark.parametrize("version", RELEASES)
