@@ -135,6 +135,19 @@ def lock(session: nox.Session) -> None:
                 project / "requirements", ROOT / "template" / folder, dirs_exist_ok=True
             )
             shutil.copy(project / ".pre-commit-config.yaml", ROOT / "template")
+    pin_ci()
+
+
+def pin_ci() -> None:
+    """Let CI, here and in the template, take the versions of nox and uv that are locked."""
+    sys.path.insert(0, str(ROOT / "template" / "tools"))
+    from lock import hooks  # what a project uses for its own hooks
+
+    [dev] = ROOT.glob("template/*tensorflow*/dev.txt")
+    for file in (*ROOT.glob(".github/workflows/*.yml"), *ROOT.glob("template/**/*.yml*")):
+        old = file.read_text("utf-8")
+        if (new := hooks(old, dev.read_text("utf-8"))) != old:
+            file.write_text(new, "utf-8", newline="\n")
 
 
 @nox.session(python=PYTHON)
@@ -142,6 +155,13 @@ def release(session: nox.Session) -> None:
     """Check, tag and record a release of HEAD: `-- v0.2.0`."""
     install(session, "tests")
     session.run("python", os.path.join("tools", "release.py"), *session.posargs)
+
+
+@nox.session(python=PYTHON)
+def publish(session: nox.Session) -> None:
+    """In CI, make GitHub's release of a tag."""
+    install(session, "copier")
+    session.run("python", os.path.join("tools", "publish.py"))
 
 
 @nox.session

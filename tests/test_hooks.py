@@ -101,12 +101,13 @@ def test_an_environment_of_another_machine_is_none(repository):
 
 
 def test_else_the_pre_commit_on_the_path_runs(repository, tmp_path):
+    path = f"{tmp_path}{os.pathsep}{os.defpath}"  # without the one of these tests
     broken = "#!/nowhere/python\n"
     environment(tmp_path, "pre-commit", broken)
-    done = commit(repository, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    done = commit(repository, PATH=path)
     assert done.returncode == 0 and NOTICE in done.stderr
     environment(tmp_path, "pre-commit", '#!/bin/sh\n[ "$*" = --version ] || exit 1\n')
-    assert commit(repository, PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}").returncode == 1
+    assert commit(repository, PATH=path).returncode == 1
 
 
 def test_a_branch_without_settings_has_nothing_to_run(repository):

@@ -48,7 +48,7 @@ def test_an_edited_pin_is_noticed(project):
 
 
 def test_they_name_no_index_and_every_pin_has_hashes(project):
-    for name in ("cpu", "gpu", "dev", "scale"):
+    for name in ("cpu", "gpu", "dev", "scale", "audit"):
         text = (project / "requirements" / f"{name}.txt").read_text()
         assert "://" not in text and "--index" not in text and "--find-links" not in text
         pins = [
@@ -63,8 +63,9 @@ def test_they_name_no_index_and_every_pin_has_hashes(project):
 def test_they_install_on_every_system(project, system, python, tmp_path, monkeypatch):
     """uv resolves as that system would, from metadata alone: it downloads no wheel."""
     monkeypatch.setenv("MACOSX_DEPLOYMENT_TARGET", "14.0")
-    for lock in ("cpu",) if "darwin" in system else ("cpu", "gpu"):
-        locks = [f"--requirements=requirements/{name}.txt" for name in (lock, "dev", "scale")]
+    environments = [("cpu", "dev", "scale"), ("gpu", "dev", "scale"), ("audit",)]
+    for names in environments[:: 2 if "darwin" in system else 1]:
+        locks = [f"--requirements=requirements/{name}.txt" for name in names]
         options = ["--dry-run", "--require-hashes", "--only-binary=:all:", f"--target={tmp_path}"]
         target = [f"--python-version={python}", f"--python-platform={system}"]
         line = ["uv", "pip", "install", *options, *target, *locks]
@@ -81,7 +82,9 @@ def test_cpu_lock_of_tensorflow_has_the_small_build(copy, tmp_path):
 
 def test_hooks_run_the_tools_that_are_locked(project):
     hooks = yaml.safe_load((project / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
-    locked = (project / "requirements/dev.txt").read_text()
+    locked = "".join(
+        (project / f"requirements/{name}.txt").read_text() for name in ("dev", "audit")
+    )
     pins = {pin for hook in hooks for pin in hook.get("additional_dependencies", [])}
     for pin in pins - {pin for pin in pins if pin.startswith("pre-commit-hooks==")}:
         assert f"\n{pin} " in locked

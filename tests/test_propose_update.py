@@ -585,7 +585,7 @@ def test_the_workflow_may_do_no_more_than_it_has_to(project):
     pins = [step["uses"] for step in job["steps"] if "uses" in step]
     assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", pin) for pin in pins)
     known = [step.get("uses") for step in workflow(here, "ci")["jobs"]["check"]["steps"]]
-    assert pins == [pin for pin in known if pin]
+    assert set(pins) <= set(known)
     assert job["steps"][0]["with"] == {"persist-credentials": False}
     assert ["secrets." in json.dumps(step) for step in job["steps"]].index(True) == (
         len(job["steps"]) - 1

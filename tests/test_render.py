@@ -18,7 +18,8 @@ FRAMEWORKS = ("tensorflow", "jax", "torch")
 LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "none")
 TOLD = {"renovate.json", "tools/propose_update.py"}
 CIS = {
-    "github": {".github/workflows/ci.yml", ".github/workflows/template-update.yml", *TOLD},
+    "github": {f".github/workflows/{name}.yml" for name in ("audit", "ci", "template-update")}
+    | TOLD,
     "gitlab": {".gitlab-ci.yml", *TOLD},
     "none": set(),
 }
@@ -49,8 +50,9 @@ def expected(package: str, license: str, ci: str) -> set[str]:
         .vscode/extensions.json .vscode/launch.json .vscode/settings.json .vscode/tasks.json
         data/README.md notebooks/gpu_check.ipynb
         deploy/rayjob.yaml deploy/slurm.sh
-        requirements/cpu.txt requirements/dev.txt requirements/gpu.txt requirements/scale.txt
-        tools/container.py tools/hooks.py tools/lock.py tools/update.py
+        requirements/audit.txt requirements/cpu.txt requirements/dev.txt requirements/gpu.txt
+        requirements/scale.txt
+        tools/audit.py tools/container.py tools/hooks.py tools/lock.py tools/sbom.py tools/update.py
     """
     modules = """
         __init__ __main__ benchmark benchmark_report checkpoint cluster config data devices

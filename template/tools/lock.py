@@ -1,9 +1,9 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""Lock pyproject.toml's ranges: cpu.txt and gpu.txt (training), dev.txt (tools), scale.txt (Ray).
+"""Lock pyproject.toml's ranges: training (cpu, gpu), tools (dev), Ray (scale), checks (audit).
 
 Every lock serves all systems and Pythons, carries hashes and names no index. dev.txt and scale.txt
-hold what the locks before them lack, and go on top of cpu.txt or gpu.txt. Pins that still fit are
-kept.
+hold what the locks before them lack, and go on top of cpu.txt or gpu.txt; audit.txt stands alone.
+Pins that still fit are kept.
 """
 
 import argparse
@@ -18,12 +18,13 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-# What each lock is made of; each is held to the pins of those before it.
+# What each lock is made of; each is held to the pins of those before it, but for the last one.
 LOCKS = {
     "cpu.txt": ["pyproject.toml", "--extra=cpu"],
     "gpu.txt": ["pyproject.toml", "--extra=gpu"],
     "dev.txt": ["--group=pyproject.toml:dev"],
     "scale.txt": ["pyproject.toml", "--extra=scale"],
+    "audit.txt": ["--group=pyproject.toml:audit"],
 }
 UV = ["pip", "compile", "--universal", "--generate-hashes", "--no-annotate", "--no-header"]
 UV += ["--no-emit-index-url", "--no-emit-find-links", "--quiet"]
@@ -44,9 +45,9 @@ def head(pyproject: dict, bodies: list[str]) -> str:
     return f"{HEADER}# digest: {hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
-def hooks(config: str, dev: str) -> str:
-    """The pre-commit settings, with the tools that dev.txt pins at the same versions."""
-    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", dev, re.MULTILINE):
+def hooks(config: str, locks: str) -> str:
+    """The pre-commit settings, with the tools that these locks pin at the same versions."""
+    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", locks, re.MULTILINE):
         config = re.sub(rf"(?<![\w.-]){re.escape(name)}==[^\s,\]]+", f"{name}=={version}", config)
     return config
 
@@ -60,11 +61,12 @@ def compile_locks(root: Path, options: list[str], old: list[str], scratch: str) 
     for (name, source), pins in zip(LOCKS.items(), old, strict=True):
         Path(scratch, name).write_text(pins, "utf-8")
         held = [f"--constraints={scratch}/{earlier}" for earlier in list(LOCKS)[: len(bodies)]]
+        held = [] if name == "audit.txt" else held
         command = [uv, *UV, *options, *source, *held, f"--output-file={scratch}/{name}"]
         if subprocess.run(command, cwd=root, env=env, stdout=subprocess.DEVNULL).returncode:
             sys.exit(f"lock: uv could not make {name} (see above); no lock was changed.")
         found = blocks(Path(scratch, name).read_text("utf-8"))
-        if name not in ("cpu.txt", "gpu.txt"):
+        if name in ("dev.txt", "scale.txt"):
             found = [block for block in found if not all(block in body for body in bodies[:2])]
         bodies.append("".join(found))
     return bodies
@@ -90,7 +92,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             bodies = compile_locks(root, options, old[:-1], scratch)
     new = [head(pyproject, bodies[: n + 1]) + body for n, body in enumerate(bodies)]
-    new += [hooks(old[-1], new[list(LOCKS).index("dev.txt")])]
+    new += [hooks(old[-1], "".join(new))]
     changed = {file: now for file, was, now in zip(files, old, new, strict=True) if was != now}
     names = ", ".join(file.name for file in changed)
     if args.check and changed:

@@ -33,8 +33,8 @@ from typing import NamedTuple
 
 COPIER = "copier>=9.17.2,<10"  # see _min_copier_version in the template's copier.yml
 NBDIME = "nbdime>=4,<5"  # only fetched for a notebook in conflict
-LOCKS = tuple(f"requirements/{name}.txt" for name in ("cpu", "gpu", "dev", "scale"))
-HOOKS = ".pre-commit-config.yaml"  # pins the tools at the versions in dev.txt
+LOCKS = tuple(f"requirements/{name}.txt" for name in ("cpu", "gpu", "dev", "scale", "audit"))
+HOOKS = ".pre-commit-config.yaml"  # pins its tools at the versions in the locks
 JOURNAL = "gpu-ml-template-update"  # in .git: what --abort needs
 LINK = "120000"  # git's mode of a symbolic link; files have 100644 or 100755
 BY_CELLS = "cell by cell"
