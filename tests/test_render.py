@@ -55,14 +55,15 @@ def expected(package: str, license: str, ci: str) -> set[str]:
         tools/audit.py tools/container.py tools/hooks.py tools/lock.py tools/sbom.py tools/update.py
     """
     modules = """
-        __init__ __main__ benchmark benchmark_report checkpoint cluster config data devices
-        distributed evaluate export files flops gpu_check gpu_page gpu_report gpu_speed gpu_verdict
-        images interrupt launch launchers measure model model_card pipeline plots report
+        __init__ __main__ benchmark benchmark_report checkpoint cluster compare config data devices
+        distributed env_file evaluate export files flops gpu_check gpu_page gpu_report gpu_speed
+        gpu_verdict images interrupt launch launchers measure model model_card pipeline plots report
         rung runs train
     """
     tests = """
-        conftest test_benchmark test_command_line test_data test_distributed test_export
-        test_gpu_check test_notebook test_report test_resume test_train
+        conftest test_benchmark test_command_line test_compare test_data test_distributed
+        test_env_file test_export test_gpu_check test_notebook test_report test_resume
+        test_servers test_train
     """
     return (
         set(at_top.split())

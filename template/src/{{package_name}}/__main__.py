@@ -8,7 +8,7 @@ from typing import Literal
 
 import tyro
 
-from . import distributed, files, gpu_report, runs
+from . import compare, distributed, files, gpu_report, runs
 from .config import RECIPES, Config, UserError
 
 PROGRAM = f"python -m {__package__}"
@@ -18,6 +18,7 @@ USAGE = f"""usage: {PROGRAM} COMMAND ...
   launch [RECIPE]   the same with Ray, in several processes on one machine or many
   evaluate RUN_DIR  measure a run's best model again and write its report
   export RUN_DIR    write a run's best model for serving
+  runs [RUN_DIR]    list runs with their metrics, and where their configs differ
   gpu-check         check that the GPU does the work, and write reports/gpu_check.html
   benchmark         measure how fast training is here, setting by setting
 
@@ -164,7 +165,13 @@ def print_results(run_dir: Path, metrics: dict[str, float]) -> None:
     )
 
 
-COMMANDS = {"evaluate": evaluate, "export": export, "gpu-check": gpu_check, "benchmark": benchmark}
+COMMANDS = {
+    "evaluate": evaluate,
+    "export": export,
+    "runs": compare.compare,
+    "gpu-check": gpu_check,
+    "benchmark": benchmark,
+}
 
 
 def main() -> None:
