@@ -24,8 +24,9 @@ h1 { margin-bottom: 0 } h2 { margin-top: 2.5rem } .note { color: #6b7280; margin
 .figures div, pre { background: #f3f4f6; border-radius: .5rem; padding: .75rem 1rem }
 .figures div { flex: 1; white-space: nowrap } .figures b { display: block; font-size: 1.7rem }
 img { max-width: 100%; height: auto } img[alt=confusion] { max-width: min(100%, 36rem) }
-pre { overflow-x: auto }
+pre, table { display: block; overflow-x: auto }
 td, th { padding: .2rem 1.5rem .2rem 0; text-align: left; font-variant-numeric: tabular-nums }
+@media (max-width: 40rem) { td, th { padding-right: .75rem } }
 """
 
 
