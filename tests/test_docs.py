@@ -33,6 +33,9 @@ WHOLE = {
     "docs/first-day.md": "test_first_day.py::test_it_ends_with_a_model_a_report_and_a_notebook",
     "docs/gpu-check.md": "test_first_day.py::test_every_days_commands",
     "docs/maintaining.md": "test_maintaining.py::test_a_release_is_tagged_recorded_and_pushed",
+    "docs/tracking.md": (
+        "test_tracking.py::test_mlflow_gets_each_finished_run_once_and_shows_it_here_only"
+    ),
     "docs/training.md": "test_first_day.py::test_every_days_commands",
     "docs/updating.md": "test_plain_update.py::test_the_guides_commands",
     "docs/your-data.md": "test_first_day.py::test_your_own_data_and_model",
@@ -104,6 +107,7 @@ NOT_RUN = {
     "nox -s images": "a test itself, on demand",
     "nox -s pictures": "makes what is seen in README.md, on demand",
     "nox -s scale": "a test itself, on demand",
+    "nox -s thorough": "a test itself, on demand",
     "nox -s setup -- gpu": "gigabytes; the build of the image for the GPU installs the same lock",
     "nox -s update_fuzz": "a test itself, on demand",
     "pip install": "another's command, named for what it does to the container",
