@@ -201,7 +201,7 @@ def harmless(files) -> Callable[..., Project]:
 
 
 @settings(
-    max_examples=30,
+    max_examples=24,
     derandomize=True,
     deadline=None,
     database=None,

@@ -118,16 +118,6 @@ def test_every_file_parses_and_holds_no_jinja(rendered):
             assert "{{" not in text.replace("${{", ""), name
 
 
-def test_hostile_answers_arrive_as_they_were_typed(rendered):
-    project, answers = rendered
-    metadata = tomllib.loads((project / "pyproject.toml").read_text())["project"]
-    assert metadata["description"] == HOSTILE["description"]
-    author = {"name": HOSTILE["user_name"], "email": HOSTILE["user_email"]}
-    assert metadata["authors"] == [author]
-    stored = yaml.safe_load((project / ".copier-answers.yml").read_text())
-    assert {name: stored[name] for name in HOSTILE} == HOSTILE
-
-
 def test_the_projects_own_formatters_change_nothing(rendered):
     project, _ = rendered
     for command in (["check", "--no-cache"], ["format", "--check", "--no-cache"]):
