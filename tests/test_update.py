@@ -196,6 +196,7 @@ def test_an_answer_that_is_no_choice_any_more_is_not_replaced_in_silence(
 
 
 def test_check_tells_whether_there_is_a_newer_version(project, release):
+    update(project, "--check")  # makes the updater's environment, if no other test has
     (project / "dirty").touch()
     done = update(project, "--check")
     assert (done.returncode, done.stderr) == (0, "")
