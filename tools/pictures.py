@@ -6,15 +6,17 @@ Screenshots of the newest training's report and of the GPU check's page, in a he
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Page, sync_playwright
+if TYPE_CHECKING:  # tests want BROWSERS, where there is no playwright
+    from playwright.sync_api import Page
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 LARGEST = 200_000
 
 
-def shoot(page: Page, source: Path, first: str, last: str, name: str) -> None:
+def shoot(page: "Page", source: Path, first: str, last: str, name: str) -> None:
     """Take a picture of a page, from the top of one element to the end of another one."""
     page.goto(source.as_uri())
     begin, end = (page.locator(words).first.bounding_box() for words in (first, last))
@@ -27,6 +29,8 @@ def shoot(page: Page, source: Path, first: str, last: str, name: str) -> None:
 
 
 def main() -> None:
+    from playwright.sync_api import sync_playwright
+
     project = Path(sys.argv[1]).absolute()
     reports = sorted(project.glob("runs/*-digits/report.html"))
     check = project / "reports/gpu_check.html"
