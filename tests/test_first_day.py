@@ -25,6 +25,14 @@ def test_there_is_a_demo_and_ci_runs_the_others():
     assert (ROOT / ".ci/run").read_text().splitlines()[-2:] == tests
 
 
+def type_into(shell: list[str], folder: Path, env: dict[str, str]) -> str:
+    """Return what a shell prints; fail if it ends with an error."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(shell, cwd=folder, env=env, **pipes)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def day(template, tmp_path_factory) -> str:
     """What the README's first command prints: it does what docs/first-day.md says."""
@@ -34,17 +42,7 @@ def day(template, tmp_path_factory) -> str:
     ours = ("COPIER_", "GIT_", "NOX_", "PYTEST_", "PYTHON", "UV_", "VIRTUAL_", "XDG_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     env |= {"HOME": str(folder / "home"), "UV_CACHE_DIR": os.environ["UV_CACHE_DIR"]}
-    done = subprocess.run(
-        COMMANDS[0],
-        shell=True,
-        cwd=folder / "clone",
-        env=env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+    return type_into(["sh", "-c", COMMANDS[0]], folder / "clone", env)
 
 
 @pytest.fixture(scope="module")
@@ -99,20 +97,7 @@ def type_in(project):
     left_out = ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")
     env = {name: value for name, value in os.environ.items() if name not in left_out}
     env |= {"PATH": f"{project.parent / 'home/.local/bin'}{os.pathsep}{env['PATH']}"}
-
-    def run(typed: list[str]) -> str:
-        done = subprocess.run(
-            ["sh", "-exc", "\n".join(typed)],
-            cwd=project,
-            env=env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    return run
+    return lambda typed: type_into(["sh", "-exc", "\n".join(typed)], project, env)
 
 
 def test_your_own_data_and_model(project, type_in):

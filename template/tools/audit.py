@@ -45,7 +45,7 @@ def look_up(pins: list[tuple[str, str]], options: list[str]) -> list[dict]:
             sys.exit(f"audit: {said[-1]}")
         sys.exit(
             f"audit: the database of vulnerabilities does not answer ({said[-1][:150]}), so nothing"
-            " was looked up: try again where it can be reached, PyPI if you chose no other."
+            " was looked up: try again where it can be reached (PyPI, if you chose no other)."
         )
 
 

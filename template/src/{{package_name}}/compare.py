@@ -54,9 +54,7 @@ def compare(
 
 def read(run_dir: Path) -> dict:
     """Return what is known of a run, finished or not; UserError if a file of it cannot be read."""
-    path = run_dir / "config.json"
-    if not path.exists():
-        raise UserError(f"{run_dir} is not a run directory: it has no config.json")
+    path = runs.config_file(run_dir)
     try:
         made_from = json.loads(path.read_text("utf-8"))
         dataset, config = made_from.get("dataset", {}), dict(made_from["config"])

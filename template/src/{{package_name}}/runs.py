@@ -39,11 +39,17 @@ def newest_unfinished(recipe: str) -> Path:
     return max(unfinished)[1]
 
 
-def read(run_dir: Path) -> dict:
-    """Return what config.json holds; UserError if there is none or it cannot be read."""
+def config_file(run_dir: Path) -> Path:
+    """Return the path of a run's config.json; UserError if there is none."""
     path = run_dir / "config.json"
     if not path.exists():
         raise UserError(f"{run_dir} is not a run directory: it has no config.json")
+    return path
+
+
+def read(run_dir: Path) -> dict:
+    """Return what config.json holds; UserError if there is none or it cannot be read."""
+    path = config_file(run_dir)
     try:
         values = json.loads(path.read_text("utf-8"))
         Config.from_json(values["config"])
