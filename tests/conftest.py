@@ -29,7 +29,10 @@ def commit(folder: Path, tag: str | None = None) -> None:
 
 
 def isolate(patch: pytest.MonkeyPatch, home: Path, template: Path) -> None:
-    """Give git and Copier settings of their own, in which SOURCE is this template."""
+    """Give git and Copier settings of their own, in which SOURCE is this template.
+
+    In CI the programs under test print what they print elsewhere: CI alone makes some use colours.
+    """
     home.mkdir(exist_ok=True)
     (home / "gitconfig").write_text(
         "[user]\n\tname = Ada\n\temail = ada@example.org\n"
@@ -37,7 +40,8 @@ def isolate(patch: pytest.MonkeyPatch, home: Path, template: Path) -> None:
         f'[url "{template.as_uri()}"]\n\tinsteadOf = https://github.com/org/gpu-ml-template.git\n'
     )
     (home / "settings.yml").write_text("{}\n")
-    for name in [name for name in os.environ if name.startswith(("GIT_", "COPIER_"))]:
+    foreign = ("GIT_", "COPIER_", "FORCE_COLOR", "CLICOLOR_FORCE", "GITHUB_ACTIONS")
+    for name in [name for name in os.environ if name == "CI" or name.startswith(foreign)]:
         patch.delenv(name)
     patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
     patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
