@@ -1,4 +1,4 @@
-"""The tasks of the template: `nox -l` lists them, plain `nox` runs all the tests."""
+"""The tasks of the template: `nox -l` lists them, plain `nox` runs lint and tests."""
 
 import os
 import random
@@ -13,7 +13,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  (nox itself runs on older ones)
     sys.exit("gpu-ml-template needs Python 3.11 or newer: make .venv anew with such a python3.")
 
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lint", "tests", "torch"]
+nox.options.sessions = ["lint", "tests"]
 
 ROOT = Path(__file__).parent
 FRAMEWORKS = ("tensorflow", "jax", "torch")
@@ -50,19 +50,19 @@ def pictures(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON)
 def tests(session: nox.Session) -> None:
-    """Test the template, and the projects that it makes for tensorflow and jax."""
+    """Test the template, and the first days of the project that it makes."""
     install(session, "tests")
-    # Two at a time, file by file; the generated projects take longest and are among the first.
+    # Two at a time, file by file, in their order: the long ones of the end come at once.
     workers = ["--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder"]
-    quick = "not torch and not container and not images and not scale and not thorough"
+    quick = "not projects and not container and not images and not scale and not thorough"
     session.run("pytest", *workers, "-m", quick, *session.posargs)
 
 
 @nox.session(python=PYTHON)
-def torch(session: nox.Session) -> None:
-    """Test the project for torch, whose environment takes 3 GB of downloads."""
+def projects(session: nox.Session) -> None:
+    """Test the projects for TensorFlow, JAX and torch, whose environments are 6 GB of downloads."""
     install(session, "tests")
-    session.run("pytest", "-m", "torch", *session.posargs)
+    session.run("pytest", "-m", "projects and not thorough", *session.posargs)
 
 
 @nox.session(python=PYTHON)
@@ -88,7 +88,7 @@ def container(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON)
 def images(session: nox.Session) -> None:
-    """Build what takes long: jax's and torch's images for the GPU, and the image with podman."""
+    """Run what takes long: jax's and torch's images for the GPU, podman, GitLab's jobs."""
     install(session, "container")
     session.run("pytest", "-m", "images", *session.posargs)
 

@@ -40,10 +40,6 @@ WHOLE = {
     "docs/updating.md": "test_plain_update.py::test_the_guides_commands",
     "docs/your-data.md": "test_first_day.py::test_your_own_data_and_model",
 }
-# Pages that tell what was done and why, and not what to type.
-TALK = ("docs/adr/", "docs/figures.md", "docs/update-fuzz.md")
-# Remedies for hosts; what says them is tested, and a broken host is not at hand.
-TALK += ("docs/gpu-troubleshooting.md",)
 
 # The test of each other command, by how it begins; the longest beginning counts.
 TESTS = {
@@ -55,6 +51,11 @@ TESTS = {
     "copier recopy": "test_questions.py::test_update_and_recopy_keep_the_answers",
     "copier update": "test_maintaining.py::test_a_project_moves_to_the_fork",
     "docker build": "container/test_runtime.py::image",
+    "docker builder prune": "container/engine.py::prune",
+    "docker exec": "container/test_gitlab.py::runner",
+    "docker info": "container/engine.py::find",
+    "docker run": "container/test_runtime.py::test_it_trains",
+    "docker system df": "container/engine.py::records",
     "git commit": "test_plain_update.py::test_the_guides_commands",
     "mkdir": "test_first_day.py::test_every_days_commands",
     "nox": "test_first_day.py::test_there_is_a_demo_and_ci_runs_the_others",
@@ -72,6 +73,7 @@ TESTS = {
     "nox -s lock": "test_generated.py::projects",
     "nox -s lock -- --upgrade": "test_first_day.py::test_every_days_commands",
     "nox -s notebook": "test_generated.py::test_its_notebook_runs",
+    "nox -s projects": "test_first_day.py::test_there_is_a_demo_and_ci_runs_the_others",
     "nox -s release": "test_maintaining.py::test_a_release_is_tagged_recorded_and_pushed",
     "nox -s sbom": "test_ci.py::test_the_sessions_make_their_environment_by_themselves",
     "nox -s setup": "test_generated.py::projects",
@@ -89,6 +91,7 @@ TESTS = {
     "python -m PACKAGE launch": "test_scale.py::launch",
     "python -m PACKAGE runs": "template/tests/test_compare.py::test_a_real_run",
     "python -m PACKAGE train": "test_scale.py::start",
+    "python tools/update.py": "safe_update.py::update",
     "python make_shapes.py": "test_first_day.py::test_your_own_data_and_model",
     "python3 -m venv": "test_first_day.py::day",
     "python3 .devcontainer/doctor.py": "test_doctor.py::call",
@@ -98,6 +101,12 @@ TESTS = {
 }
 # Named in a text, and not for a test to run.
 NOT_RUN = {
+    "docker context use": "a remedy for a host that is not at hand",
+    "docker login": "needs a registry",
+    "docker pull": "needs a registry",
+    "docker volume ls": "a remedy for a volume; tests remove theirs",
+    "docker volume rm": "a remedy for a volume; tests remove theirs",
+    "grep": "a remedy for a host that is not at hand",
     "docker run --gpus all": "needs a GPU",
     "kubectl": "needs a cluster",
     "nox -s bench -- images": "measures, on demand, in this repository",
@@ -114,14 +123,18 @@ NOT_RUN = {
     "pipx install": "another way to the same two programs",
     "pipx run": "another way to the same program",
     "sbatch": "needs Slurm",
+    "sudo": "changes a host: what says so is tested, and no such host is at hand",
+    "uv pip compile": "inside of `nox -s lock`",
     "uv pip install": "another's command, named for what it does to the container",
+    "uv pip sync": "inside of `nox -s setup`",
     "uv tool update-shell": "changes the settings of the shell of whoever runs it",
     "uvx": "another way to the same program",
+    "wsl": "needs Windows",
     "nox -l": "only lists; that each session exists is tested",
 }
 SHELLS = {"sh", "shell", "bash", "powershell"}
 SHOWN = {"console", "diff", "json", "python", "text", "toml", "yaml"}  # nothing to type
-PROGRAMS = r"(?:copier|docker|kubectl|nox|pip|pipx|python3?|sbatch|source|uv|uvx) \S"
+PROGRAMS = r"(?:copier|docker|kubectl|nox|pip|pipx|python3?|sbatch|source|sudo|uv|uvx|wsl) \S"
 
 
 @pytest.fixture(scope="module")
@@ -172,8 +185,6 @@ def typed(page: str) -> list[str]:
 
 def unknown(name: str, page: str) -> list[str]:
     """The commands of a page that no test runs, and that do not say why."""
-    if name.startswith(TALK):
-        return []
     kinds = {"shell"} if name == "README.md" else SHELLS if name in WHOLE else ()
     done = [c for b in blocks(page) if b.kind in kinds for c in b.commands]
     parts = (part for c in typed(page) if c not in done for part in re.split(" && | [|] ", c))
@@ -225,7 +236,7 @@ def test_each_session_that_is_named_exists(pages, template):
             assert f"`nox -s {session}" in readme, f"README.md of a project lacks {session}"
     for session in ours - {"publish"}:
         text = pages["CONTRIBUTING.md"] + pages["README.md"]
-        assert re.search(rf"nox -s {session}\b", text) or session == "torch", session
+        assert re.search(rf"nox -s {session}\b", text), session
 
 
 def test_every_block_says_what_it_is(pages):

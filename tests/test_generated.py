@@ -15,8 +15,12 @@ from conftest import commit, git, isolate
 from releases import read_releases
 from safe_update import live, update
 
-FRAMEWORKS = ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.torch)]
-THOROUGH = [pytest.param(f, marks=pytest.mark.thorough) for f in ("tensorflow", "jax", "torch")]
+pytestmark = pytest.mark.projects
+
+FRAMEWORKS = ["tensorflow", "jax", "torch"]
+THOROUGH = [pytest.param(name, marks=pytest.mark.thorough) for name in FRAMEWORKS]
+# test_first_day.py sees the same of tensorflow's project.
+OTHERS = [THOROUGH[0], *FRAMEWORKS[1:]]
 # What depends on the framework. tests/container/test_ci.py runs the rest of tensorflow's.
 CORE = ["data", "train", "resume", "export"]
 LONG = ["resume", "distributed", "benchmark", "gpu_check"]
@@ -116,6 +120,7 @@ def test_its_own_tests_pass(project, record_property):
     assert not re.search(r"\d (failed|skipped|xfailed)", printed)
 
 
+@pytest.mark.parametrize("project", OTHERS, indirect=True)
 def test_it_trains_on_real_data(project):
     printed = nox(project, "-s", "train")
     assert "on the CPU (it sees no GPU)" in printed
@@ -124,6 +129,7 @@ def test_it_trains_on_real_data(project):
     assert (run_dir / "report.html").stat().st_size > 100_000
 
 
+@pytest.mark.parametrize("project", OTHERS, indirect=True)
 def test_its_notebook_runs(project):
     nox(project, "-s", "notebook")
     assert (project / "runs/notebooks/gpu_check.html").stat().st_size > 100_000

@@ -42,10 +42,28 @@ def make(history, copier, tmp_path):
     return run
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[str, dict]:
+    return {}
+
+
+@pytest.fixture
+def fresh(make, made):
+    """The files of a new project, by these answers; each made once."""
+
+    def run(**answers: str) -> dict[str, tuple]:
+        key = json.dumps(answers)
+        if key not in made:
+            made[key] = contents(make(NEXT, "fresh", **answers))
+        return made[key]
+
+    return run
+
+
 @pytest.mark.parametrize("answers", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("version", RELEASES)
-def test_an_untouched_project_becomes_a_fresh_one(version, answers, make):
-    fresh, project = contents(make(NEXT, "fresh", **answers)), make(version, **answers)
+def test_an_untouched_project_becomes_a_fresh_one(version, answers, make, fresh):
+    fresh, project = fresh(**answers), make(version, **answers)
     old = contents(project)
     done = update(project)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -59,15 +77,13 @@ def test_an_untouched_project_becomes_a_fresh_one(version, answers, make):
 
 
 # The way from the first one takes each step there is.
-FROM = [
-    list(RELEASES)[0],
-    *(pytest.param(v, marks=pytest.mark.thorough) for v in list(RELEASES)[1:]),
-]
+STEPS = [(version, answers) for version in RELEASES for answers in ANSWERS]
+STEPS = [STEPS[0], *(pytest.param(*step, marks=pytest.mark.thorough) for step in STEPS[1:])]
 
 
-@pytest.mark.parametrize("answers", ANSWERS.values(), ids=ANSWERS)
-@pytest.mark.parametrize("version", FROM)
+@pytest.mark.parametrize(("version", "answers"), STEPS)
 def test_step_by_step_equals_straight(version, answers, make):
+    answers = ANSWERS[answers]
     straight = make(version, **answers)
     stepwise = shutil.copytree(straight, straight.with_name("stepwise"))
     assert update(straight).returncode == 0
@@ -78,8 +94,8 @@ def test_step_by_step_equals_straight(version, answers, make):
 
 
 @pytest.mark.parametrize("version", RELEASES)
-def test_the_updater_that_a_version_shipped_still_updates(version, make):
-    fresh, project = contents(make(NEXT, "fresh")), make(version)
+def test_the_updater_that_a_version_shipped_still_updates(version, make, fresh):
+    fresh, project = fresh(), make(version)
     if not (project / "tools/update.py").exists():
         assert version == "v0.1.0"  # which has none: the newest one does it, as the docs say
         return
@@ -92,8 +108,8 @@ def test_the_updater_that_a_version_shipped_still_updates(version, make):
 
 
 @pytest.mark.parametrize("version", RELEASES)
-def test_a_teams_work_survives(version, make, tmp_path):
-    project, fresh = make(version), contents(make(NEXT, "fresh"))
+def test_a_teams_work_survives(version, make, fresh, tmp_path):
+    project, fresh = make(version), fresh()
     old = contents(project)
     live(project)
     commit(project)

@@ -1,5 +1,7 @@
 """The image for clusters: any uid, no name, no home, nothing writable but /tmp and the runs."""
 
+import json
+
 import pytest
 
 pytestmark = pytest.mark.container
@@ -29,6 +31,25 @@ def test_it_trains(image, engine, tmp_path):
     [run_dir] = runs.glob("*-digits")
     assert (run_dir / "report.html").exists()
     assert run_dir.stat().st_uid == 54321
+
+
+def test_it_says_that_there_is_no_gpu_and_where_reports_go(image, engine, tmp_path):
+    folders = [tmp_path / name for name in ("runs", "reports")]
+    for folder in folders:
+        folder.mkdir()
+        folder.chmod(0o777)
+    runs, reports = (f"--volume={folder}:/app/{folder.name}" for folder in folders)
+    alone = ("run", "--rm", "--user=54321:54321", "--read-only", "--network=none", "--tmpfs=/tmp")
+    check = ("python", "-m", "demo", "gpu-check", "--quick")
+    done = engine.try_docker(*alone, runs, image, *check)
+    assert done.returncode == 1
+    assert done.stdout.startswith("error: reports cannot be written to: Read-only file system")
+    done = engine.try_docker(*alone, runs, reports, image, *check, "--expect-gpu")
+    assert done.returncode == 1
+    assert "A GPU was expected." in done.stdout.splitlines()[-1]
+    report = tmp_path / "reports/gpu_check.json"
+    assert json.loads(report.read_text())["verdict"] == "cpu"
+    assert report.stat().st_uid == 54321
 
 
 def test_it_trains_by_itself(image, engine):

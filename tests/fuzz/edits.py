@@ -25,7 +25,15 @@ LATER = (  # names that the template may take, and so may the user before
     "script.sh/run.yml",  # a file becomes a folder
     "conf",  # a folder becomes a file
 )
-YOURS = ("conf/mine.yml", "mine.log", "forced.log", "mine\udcff.txt", "conf/later.yml/mine.txt")
+YOURS = (
+    "conf/mine.yml",
+    "mine.log",
+    "forced.log",
+    "mine\udcff.txt",
+    "conf/later.yml/mine.txt",
+    "later.bin/mine.txt",
+    "new dir",
+)
 CONTENTS = (
     BLOCKS["j"].encode() * 3,
     b"",
@@ -49,9 +57,10 @@ def kinds(name: str, who: str) -> list[str]:
     if name in ("pyproject.toml", LOCK) and who == "theirs":
         return ["require"] * 8 + ["delete"]
     usual = {".ipynb": "notebook", ".bin": "write", ".toml": "require", ".txt": "require"}
-    found = [usual.get(PurePath(name).suffix, "lines")] * 14
     rare = ["delete", "rename", "mode", "write", "crlf", "link"]
-    return found + rare + (["chop", "mkdir", "private", "lines"] if who == "mine" else [])
+    if who == "mine":
+        rare += ["chop", "mkdir", "private", "lines", "mode", "crlf"]
+    return [usual.get(PurePath(name).suffix, "lines")] * 16 + rare
 
 
 def details(kind: str, name: str, who: str) -> st.SearchStrategy[tuple]:
@@ -84,7 +93,8 @@ def edits(draw, names: list[str], who: str) -> list[Edit]:
     """What the template (`theirs`) or the user (`mine`) does to these files."""
     found = []
     for name in dict.fromkeys(names):
-        some = st.lists(st.sampled_from(kinds(name, who)), max_size=1 if name in LATER else 3)
+        few, many = name.endswith(".ipynb"), 1 if name in LATER else 3
+        some = st.lists(st.sampled_from(kinds(name, who)), min_size=few, max_size=many)
         found += [Edit(kind, name, draw(details(kind, name, who))) for kind in draw(some)]
     return found
 
@@ -94,8 +104,8 @@ def worlds(draw) -> World:
     def some(names: tuple[str, ...], least: int, most: int) -> list[str]:
         return draw(st.lists(st.sampled_from(names), min_size=least, max_size=most, unique=True))
 
-    names = some(TEXTS, 1, 4) + some(OTHERS, 0, 2) + some(SEEDS, 0, 2) + some(LATER, 0, 3)
-    names += draw(st.sampled_from([[], ["lab/check.ipynb"]]))
+    names = some(TEXTS, 1, 4) + some(OTHERS, 0, 2) + some(SEEDS, 0, 2) + some(LATER, 1, 4)
+    names += draw(st.sampled_from([["lab/check.ipynb"], ["lab/check.ipynb"], []]))
     names += draw(st.sampled_from([[], [], ["pyproject.toml", LOCK]]))
     answers = {"name": st.sampled_from(["ada", "bob"]), "ci": st.sampled_from(["github", "none"])}
     relocated = Edit("relocate", "conf", ("moved",))
@@ -109,7 +119,7 @@ def worlds(draw) -> World:
         },
         answers=draw(st.fixed_dictionaries(answers)),
         template=draw(edits(names, "theirs")),
-        user=draw(edits(names + some(YOURS, 0, 2), "mine")) + odd,
+        user=draw(edits(names + some(YOURS, 1, 3), "mine")) + odd,
         data=draw(st.fixed_dictionaries({}, optional=answers)),
         seeded=draw(st.sampled_from([SEEDED, SEEDED, SEEDED, newly, no_longer])),
         asks=draw(st.booleans()),

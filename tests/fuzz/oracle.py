@@ -98,7 +98,7 @@ def merge(name: str, base: Entry | None, yours: Entry | None, theirs: Entry | No
 
 def broken(clean: bool, text: bytes, sides: tuple[bytes, ...]) -> bool:
     """Whether merging the text of notebooks has not made a notebook."""
-    return not clean or cells_of(text) is None and all(cells_of(side) for side in sides)
+    return not clean or cells_of(text) is None and all(cells_of(side) is not None for side in sides)
 
 
 def seeded(name: str, project: Project) -> bool:
@@ -184,10 +184,14 @@ def judge_tree(
 
 
 def notebook_is_right(outcome: Outcome, now: Entry, unmerged: bool) -> bool:
-    """A notebook whose text does not merge: a notebook with both sides' code, or marked text."""
+    """A notebook whose text does not merge is one still, with both sides' code.
+
+    Marked text is right where one of the three was none before.
+    """
     base, yours, theirs = (one.data if one else b"" for one in outcome.stages)
     if cells_of(now.data) is None:
-        return unmerged and now.same(outcome.entry) and b"<<<<<<< yours" in now.data
+        three = all(cells_of(side) is not None for side in (base, yours, theirs))
+        return not three and unmerged and now.same(outcome.entry)
     new = (contents(yours) | (set() if unmerged else contents(theirs))) - contents(base)
     return new <= contents(now.data)
 

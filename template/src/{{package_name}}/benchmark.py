@@ -11,7 +11,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from . import benchmark_report, config
+from . import benchmark_report, config, files
 from .config import UserError
 
 
@@ -120,6 +120,7 @@ def climb(start: Setting) -> list[dict]:
 def run(setting: Setting) -> None:
     """Measure the ladder, print it, and write reports/benchmark.json and .html."""
     setting.config("jax", True, "bfloat16")  # refuses sizes before there is any work
+    files.make_folder(benchmark_report.JSON.parent)
     load = [list(os.getloadavg())] if hasattr(os, "getloadavg") else []
     print(benchmark_report.line(list(benchmark_report.COLUMNS)), flush=True)
     rows = climb(setting)

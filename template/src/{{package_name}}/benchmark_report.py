@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from . import gpu_report, gpu_verdict, runs
-from .files import write_text
+from .files import make_folder, write_text
 from .gpu_page import mib, picture, table
 from .plots import BLUE, GREY
 from .report import STYLE
@@ -122,7 +122,7 @@ def write(rows: list[dict], start: "Setting", load: list[list[float]]) -> dict:
         "rungs": [{k: row[k] for k in row if k not in ("machine", "model")} for row in rows],
     }
     report = gpu_report.plain(report)
-    JSON.parent.mkdir(exist_ok=True)
+    make_folder(JSON.parent)
     write_text(HTML, page(report))
     write_text(JSON, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     return report

@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,18 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file; it is whole or not there."""
     with replacing(path) as part:
         part.write_text(text, "utf-8", newline="\n")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder if it is not there; UserError unless files can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written to: {error.strerror}: make it a folder in which "
+            "you may write; in a container, mount one there"
+        ) from None
 
 
 @contextlib.contextmanager

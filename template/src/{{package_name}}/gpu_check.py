@@ -14,7 +14,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from . import devices, gpu_report, gpu_verdict, measure, runs
+from . import devices, files, gpu_report, gpu_verdict, measure, runs
 from .config import UserError, digits
 from .gpu_speed import compilation, precision, speed
 from .interrupt import Interrupted
@@ -117,6 +117,7 @@ def attempt(step: Callable[[bool], dict], quick: bool) -> dict:
 
 def run(quick: bool, expect_gpu: bool) -> None:
     """Take all steps and write the report; UserError if the verdict is a failure."""
+    files.make_folder(gpu_report.JSON.parent)  # before minutes of work
     found = {}
     for step in STEPS:
         print(f"{step.__name__}: {step.__doc__}", flush=True)

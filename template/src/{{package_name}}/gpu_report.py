@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from .config import UserError
-from .files import write_text
+from .files import make_folder, write_text
 from .gpu_verdict import verdict
 
 JSON, HTML = Path("reports/gpu_check.json"), Path("reports/gpu_check.html")
@@ -78,7 +78,7 @@ def write(found: dict, made_by: str, quick: bool, expect_gpu: bool) -> dict:
         "steps": found,
     }
     report = plain(report)
-    JSON.parent.mkdir(exist_ok=True)
+    make_folder(JSON.parent)
     write_text(HTML, gpu_page.page(report))
     write_text(JSON, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     return report
