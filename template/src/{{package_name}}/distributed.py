@@ -4,6 +4,7 @@
 One process with one device is left as it is. What does not work is refused here, with the way out.
 """
 
+import contextlib
 import os
 import sys
 from typing import NoReturn
@@ -42,6 +43,8 @@ def setup(start: Start | None = None) -> Cluster:
 
 def leave(code: int | str) -> NoReturn:
     """End this process like sys.exit, but at once if it is one of several, which wait for it."""
+    with contextlib.suppress(OSError):  # a pipe that nobody reads any more
+        sys.stdout.flush()  # so that the reason is the last line where both go to one place
     if _cluster is None or _cluster.processes == 1:
         sys.exit(code)
     print(code, file=sys.stderr, flush=True)
