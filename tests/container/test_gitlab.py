@@ -5,11 +5,11 @@ says. tests/test_propose_update.py runs the job `template-update`.
 """
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import commit
 
 from . import images
 
@@ -20,14 +20,12 @@ HERE = "/builds/org/demo"
 
 
 @pytest.fixture(scope="module")
-def project(copier, tmp_path_factory) -> Path:
+def project(copy, tmp_path_factory) -> Path:
     """The generated project as a repository."""
     folder = tmp_path_factory.mktemp("gitlab") / "demo"
-    source = "gh:org/gpu-ml-template"
-    done = copier("copy", "--defaults", "--data=ci=gitlab", source, folder)
+    done = copy(folder, ci="gitlab")
     assert done.returncode == 0, done.stderr
-    for line in (["init", "--initial-branch=main"], ["add", "--all"], ["commit", "-m", "Start"]):
-        subprocess.run(["git", "-C", folder, *line], check=True, capture_output=True)
+    commit(folder)
     return folder
 
 
