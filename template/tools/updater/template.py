@@ -1,0 +1,283 @@
+# Managed by gpu-ml-template: copier update merges fixes into this file.
+"""The template: its copy in the cache, and what Copier renders from it for this project."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from .environment import cache
+from .files import Entry, Refused, digest, tree
+from .repository import AGAIN, asks, configure, git
+
+RENAMES = "renames.txt"  # at the top of the template's repository
+EMPTY = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"  # git's id of an empty file
+
+
+class Template(NamedTuple):
+    """The template as this project got it last (old) and as it is now (new)."""
+
+    old: dict[str, Entry]
+    new: dict[str, Entry]
+    old_version: str
+    new_version: str
+    old_answers: dict
+    new_answers: dict
+    renames: str  # the text of RENAMES
+    news: str  # the address of its changelog, if that can be known
+    seeded: Callable[[str], bool]
+
+
+def public(text: object) -> str:
+    """A text without the user names and tokens in its addresses."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", str(text))
+
+
+def read_answers(name: str) -> dict:
+    import yaml
+
+    history = f"An earlier one is in git: `git log -p -- {name}`"
+    try:
+        answers = yaml.safe_load(Path(name).read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Refused(
+            f"{name} is not valid YAML ({' '.join(str(error).split())}). {history}"
+        ) from None
+    for key in ("_commit", "_src_path"):
+        if not isinstance(answers, dict) or not isinstance(answers.get(key), str):
+            raise Refused(f"{name} has no {key}, which tells what to update from. {history}")
+    return answers
+
+
+def url_of(source: str) -> str:
+    """The address behind Copier's short forms."""
+    for short, host in (("gh:", "https://github.com/"), ("gl:", "https://gitlab.com/")):
+        if source.startswith(short):
+            return host + source[len(short) :].removesuffix(".git") + ".git"
+    return source.removeprefix("git+")
+
+
+# The copy of the template.
+
+
+def mirror(source: str) -> Path:
+    """A repository here that has the template; git takes it in the place of the address.
+
+    It makes an update work without a network, once the template was fetched.
+    """
+    if Path(source).expanduser().exists():
+        folder = Path(source).expanduser()
+        return folder / ".git" if (folder / ".git").exists() else folder
+    url = url_of(source)
+    here = cache() / f"template-{digest(url)[:12]}.git"
+    here.parent.mkdir(parents=True, exist_ok=True)
+    said = fetch(here) if here.exists() else ""
+    if said is None or not here.exists():
+        clone(url, here)
+    elif said:
+        print(
+            f"update: {public(url)} does not answer ({public(said)}); using the copy that was"
+            " fetched last time",
+            file=sys.stderr,
+        )
+    configure(**{f"url_{here.as_uri()}.insteadOf": url})
+    return here
+
+
+def fetch(here: Path) -> str | None:
+    """Bring a mirror up to date: "" if done, else the reason; None for a mirror that is damaged."""
+    # In one pack, which git puts in its place when it is complete: a kill leaves no half of it.
+    whole = ("-c", "fetch.unpackLimit=1", "-c", "transfer.unpackLimit=1", "-c", "gc.auto=0")
+    done = quietly("git", *whole, f"--git-dir={here}", "remote", "update", "--prune")
+    intact = quietly("git", f"--git-dir={here}", "fsck", "--connectivity-only", "--no-dangling")
+    if intact.returncode:
+        return None
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    return (said or ["no reason given"])[-1] if done.returncode else ""
+
+
+def clone(url: str, here: Path) -> None:
+    """Make a mirror, in the place of a damaged one if there is one."""
+    damaged = here.exists()
+    with tempfile.TemporaryDirectory(dir=here.parent) as scratch:
+        done = quietly("git", "clone", "--quiet", "--mirror", "--", url, f"{scratch}/git")
+        if done.returncode:
+            lost = f"The copy of it in {here} is damaged. " if damaged else ""
+            raise Refused(
+                f"the template at {public(url)} cannot be reached. {lost}git says:\n"
+                f"{public(done.stderr.decode(errors='replace').strip())}\nCheck the network, your"
+                " access, and _src_path in the answers file"
+            )
+        if damaged:
+            print(f"update: {here} was damaged, and is cloned again", file=sys.stderr)
+            here.rename(Path(scratch, "damaged"))
+        with contextlib.suppress(OSError):  # another update was faster
+            Path(scratch, "git").rename(here)
+
+
+def quietly(*command: str) -> subprocess.CompletedProcess:
+    """Run a command that asks nobody for a password unless somebody is there."""
+    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"} if not sys.stdin.isatty() else None
+    return subprocess.run(command, capture_output=True, env=env)
+
+
+def find(repository: Path, version: str) -> str:
+    """The version as the template spells it: 0.3.0 is v0.3.0."""
+    has = f"--git-dir={repository}"
+    for name in (version, f"v{version}"):
+        if not name.startswith("-") and asks(
+            has, "rev-parse", "-q", "--verify", name + "^{commit}"
+        ):
+            return name
+    tags = (asks(has, "tag", "--sort=-version:refname") or "").split()
+    raise Refused(
+        f"the template has no version {version}; it has {', '.join(tags[:5]) or 'no tags'}"
+    )
+
+
+# Rendering.
+
+
+@contextlib.contextmanager
+def rendering() -> Iterator[None]:
+    """Turn what Copier raises into refusals."""
+    from copier import errors
+    from plumbum import ProcessExecutionError
+
+    try:
+        yield
+    except errors.UnsafeTemplateError as error:
+        raise Refused(
+            f"{error}\nSuch a version runs code of its own before you have seen it: tell its"
+            " maintainers. `copier update --trust` would run it all the same"
+        ) from None
+    except errors.UnsupportedVersionError as error:
+        raise Refused(f"{error} Run the newest updater: `{AGAIN} -- --newest-updater`") from None
+    except ProcessExecutionError as error:
+        raise Refused(f"git failed while Copier worked: {error.stderr.strip()}") from None
+    except (errors.CopierError, ValueError) as error:
+        raise Refused(f"Copier says: {error}") from None
+    except Exception as error:
+        raise Refused(
+            f"Copier cannot render the template: {type(error).__name__}: {error}. Tell its"
+            " maintainers"
+        ) from None
+
+
+def render(
+    answers_file: str, data: dict, to: str | None, repository: Path, scratch: Path
+) -> Template | None:
+    """Let Copier render both versions with the project's answers; None if there is no newer one."""
+    import copier
+
+    answers = read_answers(answers_file)
+    try:
+        was = find(repository, answers["_commit"])
+    except Refused as error:
+        raise Refused(
+            f"this project was made from {answers['_commit']}, and {error}. If the template was"
+            f" moved, put the release nearest to it into _commit in {answers_file} and commit"
+        ) from None
+    # What one person's settings trust or answer has no place in what a team's project becomes.
+    (scratch / "settings.yml").write_text("{}\n")
+    os.environ["COPIER_SETTINGS_PATH"] = str(scratch / "settings.yml")
+    workers, trees = [], []
+    for side, version, given in (("old", was, {}), ("new", to and find(repository, to), data)):
+        folder = scratch / side / Path.cwd().name  # which may be the default of an answer
+        (folder / answers_file).parent.mkdir(parents=True)
+        shutil.copy(answers_file, folder / answers_file)
+        with rendering():
+            worker = copier.run_recopy(
+                folder,
+                given,
+                answers_file=answers_file,
+                vcs_ref=version,
+                defaults=True,
+                skip_answered=True,
+                overwrite=True,
+                quiet=True,
+            )
+        workers.append(worker)
+        trees.append(tree(folder))
+    old, new = (worker.template for worker in workers)
+    if old.version and new.version and old.version > new.version:
+        if not (to or data):
+            return None
+        if not to:
+            raise Refused(f"this project is at {old.commit}, above all releases: add `--to HEAD`")
+        raise Refused(
+            f"{new.commit} is older than {old.commit}, which this project has, and there is no way"
+            " back but git's: `git log --oneline -- .copier-answers.yml` shows the updates"
+        )
+    for files in trees:
+        check_names(files)
+    match = workers[1].match_skip
+    page = public(url_of(answers["_src_path"])).removesuffix(".git")
+    template = Template(
+        *trees,
+        old.commit or was,
+        new.commit or "HEAD",
+        *(stored(answers_file, files) for files in trees),
+        asks(f"--git-dir={repository}", "show", f"{new.commit_hash}:{RENAMES}") or "",
+        f"{page}/blob/{new.commit}/CHANGELOG.md" if page.startswith("https://github.com/") else "",
+        lambda name: match(Path(name)),
+    )
+    check_answers(answers_file, answers, data, template)
+    return template
+
+
+def check_names(files: dict[str, Entry]) -> None:
+    """Refuse names that git refuses, such as .git/hooks: code there would run before you see it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        lines = [b"100644 %s\t%s" % (EMPTY.encode(), os.fsencode(name)) for name in files]
+        env = {"GIT_INDEX_FILE": f"{scratch}/index", "GIT_DIR": f"{scratch}/git"}
+        git("init", "--quiet", "--bare", "--object-format=sha1", f"{scratch}/git")
+        strict = ("-c", "core.protectHFS=true", "-c", "core.protectNTFS=true")
+        try:
+            git(
+                *strict, "update-index", "-z", "--index-info", data=b"\0".join([*lines, b""]), **env
+            )
+        except Refused as error:
+            raise Refused(
+                f"the template has a file with a name that git refuses ({error}). A file in .git"
+                " could run code before you have seen it: tell the template's maintainers"
+            ) from None
+
+
+def stored(answers_file: str, rendered: dict[str, Entry]) -> dict:
+    """The answers that a rendered project keeps."""
+    import yaml
+
+    if answers_file not in rendered:
+        raise Refused(f"the template does not write {answers_file}: tell its maintainers")
+    return yaml.safe_load(rendered[answers_file].data)
+
+
+def check_answers(answers_file: str, answers: dict, data: dict, template: Template) -> None:
+    """Refuse where a version does not take an answer and would put its default in the place."""
+    new = template.new_answers
+    for key in data:
+        if key not in new:
+            names = ", ".join(name for name in new if not name.startswith("_"))
+            raise Refused(f"the template asks for no {key}: it asks for {names}")
+    for version, took in ((template.old_version, template.old_answers), (None, new)):
+        for key in answers.keys() & took.keys() - {"_commit", "_src_path"}:
+            if took[key] == answers[key] or (version is None and key in data):
+                continue
+            if version:
+                raise Refused(
+                    f"{answers_file} says {key}: {answers[key]}, which {version} does not"
+                    " take, so it was edited by hand: put back what it was"
+                )
+            raise Refused(
+                f"{template.new_version} does not take your answer {key}: {answers[key]} any more"
+                f" (its default is {took[key]}): give one with `{AGAIN} -- --data {key}=...`"
+            )
