@@ -25,6 +25,21 @@ def update(
     )
 
 
+def inject(project: Path, code: str, *options: str) -> subprocess.CompletedProcess:
+    """Run a safe update in which this code has changed a module of the updater before."""
+    [python] = Path(os.environ["XDG_CACHE_HOME"], "gpu-ml-template").glob("copier-*/bin/python")
+    script = f"import os, sys\nsys.path.append({str(TOOL.parent)!r})\n"
+    script += "from updater import cli, environment, journal, merge, template\n"
+    script += f"{code}\nsys.exit(cli.main(sys.argv[1:]))\n"
+    return subprocess.run(
+        [python, "-I", "-B", "-c", script, *options],
+        cwd=project,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+
+
 def refused(project: Path, *options: str, **env: str) -> str:
     """The one sentence of an update that is refused and changes nothing."""
     before = contents(project)

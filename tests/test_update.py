@@ -174,12 +174,11 @@ def test_a_notebook_in_conflict_is_merged_cell_by_cell(own_template, copy, tmp_p
     nbformat.validate(merged)
     assert [cell.source for cell in merged.cells] == ["a = 10", "b = 2", "c = 3"]
     assert merged.cells[0].outputs[0].text == "1\n"
-    assert done.returncode == 0 and "merged    managed.ipynb" in done.stdout
-    [where] = re.findall(r"\(cell by cell; yours: git show (\S+)\)", done.stdout)
-    assert git(project, "show", where) == cells("a = 1", "b = 2", "c = 3", output="1\n")
+    assert done.returncode == 0, done.stdout
+    assert "merged    managed.ipynb  (cell by cell)" in done.stdout
 
 
-def test_a_cell_that_both_have_edited_is_a_conflict_in_a_notebook_that_opens(
+def test_a_cell_that_both_have_edited_is_a_conflict_that_git_and_the_hook_see(
     own_template, copy, tmp_path, release
 ):
     release({"template/managed.ipynb": cells("a = 1", "b = 1")})
@@ -189,12 +188,12 @@ def test_a_cell_that_both_have_edited_is_a_conflict_in_a_notebook_that_opens(
     commit(project)
     release({"template/managed.ipynb": cells("a = 1", "b = 3")}, tag="v1.2.0")
     done = update(project)
-    assert done.returncode == 2 and "conflict  managed.ipynb  (cell by cell)" in done.stdout
+    assert done.returncode == 2 and "  conflict  managed.ipynb\n" in done.stdout
     assert unmerged(project) == ["managed.ipynb"]
-    merged = nbformat.read(project / "managed.ipynb", as_version=4)
-    nbformat.validate(merged)
-    shown = "<<<<<<< local\nb = 2\n=======\nb = 3\n>>>>>>> remote"
-    assert merged.cells[1].source == shown
+    found = subprocess.run(["git", "diff", "--check"], cwd=project, capture_output=True, text=True)
+    assert found.stdout.count("managed.ipynb") == 3  # a line for each marker
+    lines = ["<<<<<<< yours", "    \"b = 2\"", "=======", "    \"b = 3\"", ">>>>>>> template v1.2.0"]
+    assert "\n".join(lines) in (project / "managed.ipynb").read_text()
 
 
 def test_outputs_of_a_cell_that_the_template_deletes_are_not_lost(
@@ -208,9 +207,11 @@ def test_outputs_of_a_cell_that_the_template_deletes_are_not_lost(
     commit(project)
     release({"template/managed.ipynb": cells()}, tag="v1.2.0")
     done = update(project)
-    assert done.returncode == 2 and "conflict  managed.ipynb  (cannot be merged" in done.stdout
+    assert done.returncode == 2 and "  conflict  managed.ipynb\n" in done.stdout
     assert unmerged(project) == ["managed.ipynb"]
-    assert (project / "managed.ipynb").read_text() == mine
+    assert git(project, "show", ":2:managed.ipynb") == mine
+    text = (project / "managed.ipynb").read_text()
+    assert '"1\\n"' in text and text.count("<<<<<<< yours\n") == 1
 
 
 def test_outputs_that_a_filter_hides_from_git_are_not_lost(own_template, copy, tmp_path, release):

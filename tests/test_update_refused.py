@@ -56,7 +56,7 @@ def test_it_works_without_a_network_once_the_template_was_fetched(project, relea
     assert update(project, "--check").returncode == 2
     done = update(project, GIT_CONFIG_GLOBAL=offline(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert "does not answer" in done.stderr and "going on with what was fetched" in done.stderr
+    assert "does not answer" in done.stderr and "using the copy" in done.stderr
     assert (project / "new.txt").exists()
 
 
@@ -71,7 +71,6 @@ def test_a_template_that_cannot_be_reached(project, tmp_path):
     env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "GIT_CONFIG_GLOBAL": offline(tmp_path)}
     last = refused(project, **env)
     assert last == "Check the network, your access, and _src_path in the answers file."
-    assert "cannot be reached" in refused(project, "--check", **env) or last
 
 
 def test_no_git(project, tmp_path):

@@ -9,7 +9,6 @@ it takes the package from the template's repository.
 """
 
 import os
-import subprocess
 import sys
 
 REPOSITORY = "https://github.com/org/gpu-ml-template.git"
@@ -19,6 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def run_from_repository():
     """Run the newest updater of the template's repository; return its exit code."""
     import shutil
+    import subprocess
     import tempfile
 
     if not shutil.which("git"):
@@ -40,9 +40,10 @@ def main():
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     if not sys.flags.isolated or sys.flags.optimize:
-        # Neither PYTHONPATH nor a file of the project's may take the place of a module.
+        # Neither PYTHONPATH nor a file of the project's may take the place of a module, so that
+        # nothing is imported before this.
         os.execv(sys.executable, [sys.executable, "-I", "-B", __file__, *sys.argv[1:]])
     if not os.path.isdir(os.path.join(HERE, "updater")):
         return run_from_repository()

@@ -81,6 +81,8 @@ def update(args: argparse.Namespace, answers: dict, template_repository: Path) -
     if not active and not any(change.what == "blocked" for change in changes):
         print(f"Nothing to update: this project is at {template.new_version}.")
         return 0
+    concerned = [change for change in changes if change.what != "kept" or not change.after]
+    repository.check_hidden({name for one in concerned for name in (one.name, one.source)})
     ignored = apply(active, args.answers_file)
     return report(template, changes, ignored, todo)
 

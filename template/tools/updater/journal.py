@@ -28,7 +28,7 @@ from .repository import (
     ABORT,
     AGAIN,
     JOURNAL,
-    check_hidden,
+    asks,
     check_state,
     git,
     head,
@@ -93,8 +93,8 @@ def apply(changes: list[Change], answers_file: str) -> list[str]:
     after |= {one.name: one.after for one in changes}
     # Deletions first; last the answers file, which says what the project is at.
     after = dict(sorted(after.items(), key=lambda item: (bool(item[1]), item[0] == answers_file)))
-    check_hidden({*after})
     check_places({*after})
+    check_filters(after)
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)  # for the moment that the rest takes
     with index_lock():
@@ -174,6 +174,23 @@ def check_places(names: set[str]) -> None:
         parent = next(folder for folder in path.parents if folder.is_dir())
         if not os.access(parent, os.W_OK):
             raise Refused(f"the folder {parent.absolute()} is read-only: change its permissions")
+
+
+def check_filters(after: dict[str, Entry | None]) -> None:
+    """Refuse where git's filter would make another file of this one in the next clone."""
+    files = {name: entry for name, entry in after.items() if entry and entry.mode != LINK}
+    listing = split(git("check-attr", "-z", "--stdin", "filter", data=joined([*files])))
+    for name, _, driver in zip(*[iter(listing)] * 3, strict=True):
+        if asks("config", f"filter.{driver}.smudge"):
+            data = files[name].data
+            blob = git("hash-object", "-w", "--stdin", "--no-filters", data=data).decode().strip()
+            found = git("cat-file", "--filters", f"--path={name}", blob)
+            if found.replace(b"\r\n", b"\n") != data.replace(b"\r\n", b"\n"):
+                raise Refused(
+                    f"git's filter {driver} changes {name} on its way to the disk, so what the"
+                    " update writes would not be what a clone gets: take the file out of the"
+                    f" filter in .gitattributes, commit, then {AGAIN} again"
+                )
 
 
 def exchange(n: int, name: str, entry: Entry | None) -> None:

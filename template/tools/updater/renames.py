@@ -91,18 +91,21 @@ class Renames:
     def own_place(self, name: str) -> str:
         """Where a file of the user's own goes: along with its folder, if that moved as a whole."""
 
-        def fresh(folder: str, files: dict) -> bool:
-            return any(one.startswith(folder) for one in files)
+        def folders(one: str) -> set[str]:
+            return {f"{path}/" for path in Path(one).parents[:-1]}
+
+        def has(files: dict, *some: str) -> bool:
+            return any(one.startswith(some) for one in files)
 
         target = self.follow(name, folders_only=True)
-        if target != name:
-            for one in self.variants(target):
-                if fresh(one[: one.rindex("/") + 1], self.new):
-                    return one
-        for parent in reversed([f"{path}/" for path in Path(name).parents[:-1]]):
-            if fresh(parent, self.old) and not fresh(parent, self.new):
+        for one in self.variants(target) if target != name else ():
+            left, right = folders(name) - folders(one), folders(one) - folders(name)
+            if has(self.old, *left) and has(self.new, *right):  # else it is an old story
+                return one
+        for parent in sorted(folders(name)):
+            if has(self.old, parent) and not has(self.new, parent):
                 for one in self.variants(parent):
-                    if one != parent and fresh(one, self.new):
+                    if one != parent and has(self.new, one):
                         return one + name[len(parent) :]
         return name
 

@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from .environment import cache
 from .files import Entry, Refused, digest, tree
-from .repository import AGAIN, asks, configure, git
+from .repository import AGAIN, asks, configure, git, split
 
 RENAMES = "renames.txt"  # at the top of the template's repository
-EMPTY = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"  # git's id of an empty file
+EMPTY = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"  # git's id of an empty file
 
 
 class Template(NamedTuple):
@@ -236,20 +236,19 @@ def render(
 
 def check_names(files: dict[str, Entry]) -> None:
     """Refuse names that git refuses, such as .git/hooks: code there would run before you see it."""
+    lines = [b"100644 %s\t%s" % (EMPTY, os.fsencode(name)) for name in files]
+    strict = ("-c", "core.protectHFS=true", "-c", "core.protectNTFS=true")
     with tempfile.TemporaryDirectory() as scratch:
-        lines = [b"100644 %s\t%s" % (EMPTY.encode(), os.fsencode(name)) for name in files]
-        env = {"GIT_INDEX_FILE": f"{scratch}/index", "GIT_DIR": f"{scratch}/git"}
         git("init", "--quiet", "--bare", "--object-format=sha1", f"{scratch}/git")
-        strict = ("-c", "core.protectHFS=true", "-c", "core.protectNTFS=true")
-        try:
-            git(
-                *strict, "update-index", "-z", "--index-info", data=b"\0".join([*lines, b""]), **env
-            )
-        except Refused as error:
-            raise Refused(
-                f"the template has a file with a name that git refuses ({error}). A file in .git"
-                " could run code before you have seen it: tell the template's maintainers"
-            ) from None
+        env = {"GIT_DIR": f"{scratch}/git", "GIT_INDEX_FILE": f"{scratch}/index"}
+        data = b"\0".join([*lines, b""])
+        git(*strict, "update-index", "-z", "--index-info", data=data, **env)  # leaves them out
+        taken = {*split(git("ls-files", "-z", **env))}
+    if refused := sorted(files.keys() - taken):
+        raise Refused(
+            f"the template has a file that git would not take, {refused[0]!a}. A file in .git"
+            " could run code before you have seen it: tell the template's maintainers"
+        )
 
 
 def stored(answers_file: str, rendered: dict[str, Entry]) -> dict:
