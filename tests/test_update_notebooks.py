@@ -29,11 +29,11 @@ RANDOM = 150  # examples
 
 
 @pytest.fixture(scope="module")
-def merged(tmp_path_factory):
-    """A function that merges three versions of a notebook."""
+def merge_text(tmp_path_factory):
     folder = tmp_path_factory.mktemp("merge")
+    subprocess.run(["git", "init", "--quiet", folder], check=True)  # so that git reads settings
 
-    def merge_text(base, yours, theirs, labels):
+    def merge_file(base, yours, theirs, labels):
         for name, data in (("yours", yours), ("base", base), ("theirs", theirs)):
             (folder / name).write_bytes(data)
         command = ["git", "merge-file", "--stdout", "-L", "yours", "-L", labels[0], "-L", labels[1]]
@@ -41,6 +41,12 @@ def merged(tmp_path_factory):
         done = subprocess.run(command, cwd=folder, capture_output=True)
         return None if done.returncode > 127 else (done.stdout, done.returncode == 0)
 
+    return merge_file
+
+
+@pytest.fixture(scope="module")
+def merged(merge_text):
+    """A function that merges three versions of a notebook."""
     return lambda base, yours, theirs: merge(base, yours, theirs, LABELS, merge_text)
 
 
@@ -251,15 +257,49 @@ def test_it_merges(kind, merged):
         assert judge(sides, result) == []
 
 
-def test_it_keeps_your_indentation(merged):
-    result = merged(*KINDS["another indentation"][:3])
-    assert result.data == book(cell("a = 2", "a"), cell("b = 2", "b"), indent=4)
+A2, B2 = cell("a = 2", "a"), cell("b = 2", "b")
+WRONG = {
+    "your cell is missing": book(A2, B2),
+    "the changes are in the wrong cells": book({**B2, "id": "a"}, {**A2, "id": "b"}, C),
+    "there is a change that nobody made": book(A2, B2, C, NOTE),
+}
 
 
-def test_what_is_not_a_notebook_becomes_a_conflict(merged):
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_text_merge_is_not_taken(wrong, merge_text):
+    sides = book(A, B), book(A2, B, C), book(A, B2)
+
+    def merge_wrongly(*versions):
+        return (WRONG[wrong], True) if versions[:3] == sides else merge_text(*versions)
+
+    result = merge(*sides, LABELS, merge_wrongly)
+    assert not result.clean or result == (book(A2, B2, C), *CELLS)
+    assert judge(sides, result) == []
+
+
+def test_it_keeps_your_layout(merged):
+    base, yours, theirs = ([cell("a = 1"), cell("b = 1"), cell("c = 1")] for _ in range(3))
+    yours[0] = cell("a = 2")
+    theirs[2] = dict(sorted(cell("c = 2").items()))
+    layout = {"nbformat": 4, "nbformat_minor": 4, "metadata": {}}
+    wanted = json.dumps({**layout, "cells": [yours[0], base[1], theirs[2]]}, indent=4) + "\n"
+    mine = json.dumps({**layout, "cells": yours}, indent=4).encode()
+    result = merged(book(*base, minor=4), mine, book(*theirs, minor=4))
+    assert result == (wanted.encode(), *CELLS)
+
+
+def test_what_is_not_a_notebook_is_merged_as_text(merged):
     *sides, _ = KINDS["a notebook of yours that is not valid"]
-    mine, new = picks(merged(*sides).data)
-    assert (mine, new) == (sides[1] + b"\n", sides[2])
+    assert picks(merged(*sides).data) == [sides[1] + b"\n", sides[2]]
+
+
+@pytest.mark.parametrize("end", ["mine", '"nbformat": 4}'])
+def test_a_clean_text_merge_that_is_not_a_notebook_becomes_a_conflict(end, merged):
+    """Yours has something after its end, or a key twice."""
+    yours = book(A, B).decode().rstrip("}\n") + f",\n {end}\n"
+    result = merged(book(A, B), yours.encode(), book(cell("a = 2", "a"), B))
+    assert not result.clean
+    assert picks(result.data) == [yours.encode(), book(cell("a = 2", "a"), B)]
 
 
 def test_text_that_merges_to_a_key_twice_becomes_a_conflict(merged):
@@ -279,14 +319,16 @@ def test_a_binary_file_is_not_merged(merged):
 
 
 def test_git_may_show_the_base_of_conflicts(merged, monkeypatch):
+    kinds = "a line that both edit", "outputs that both have", "a cell that both move"
+    plain = [merged(*KINDS[kind][:3]) for kind in kinds]
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "merge.conflictStyle")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "diff3")
-    for kind in ("a line that both edit", "cells that both append", "a cell that both move"):
-        *sides, _ = KINDS[kind]
-        result = merged(*sides)
-        plain = re.sub(rb"^\|{7} .*?(?=^=======$)", b"", result.data, flags=re.M | re.S)
-        assert judge(sides, result._replace(data=plain)) == []
+    for kind, expected in zip(kinds, plain, strict=True):
+        data = merged(*KINDS[kind][:3]).data
+        without_base = re.sub(rb"^\|{7} .*?(?=^=======$)", b"", data, flags=re.M | re.S)
+        assert without_base != data
+        assert picks(without_base) == picks(expected.data)
 
 
 def test_random_notebooks_lose_nothing(merged, tmp_path):

@@ -42,10 +42,11 @@ def merge(
     fields = merge_values(*({**side, "cells": []} for side in sides), merge_text)
     cells = merge_cells([side["cells"] for side in sides], merge_text)
     found = [{**fields[n], "cells": cells[n]} for n in (0, 1)]
-    complete = keeps_all(sides, *found)
+    if not keeps_all(sides, *found):
+        found = sides[1:]
     indent = (re.match(rb"\{\n([ \t]+)", yours) or (b"", b" "))[1].decode()
-    mine, new = (dump(side, indent) for side in (found if complete else sides[1:]))
-    if complete and mine == new:
+    mine, new = (dump(side, indent) for side in found)
+    if mine == new:
         return Merge(mine, clean=True, by_cells=True)
     return Merge(*merge_text(b"", mine, new, labels))  # without a base, all differences conflict
 
