@@ -2,8 +2,8 @@
 """Merge notebooks: as text if that gives a notebook, else cell by cell.
 
 Cells that all three versions have, by id, are merged field by field. `git merge-file` then merges
-the lists of cells, one line a cell, so it never tears a cell. A merge is clean only if it has every
-change of both sides. A conflict has its markers on lines of their own, and each of its sides gives
+the lists of cells, one line a cell, so it never tears a cell. A merge is clean only if it has all
+changes of both sides. Otherwise the file has ordinary conflict markers, and either side of them is
 a notebook.
 """
 
@@ -13,8 +13,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable
-from itertools import accumulate, pairwise
-from os.path import commonprefix
 from typing import NamedTuple
 
 MergeText = Callable[[bytes, bytes, bytes, tuple[str, str]], "tuple[bytes, bool] | None"]
@@ -32,35 +30,29 @@ def merge(
 ) -> Merge | None:
     """Merge a notebook; the base is empty if both sides added it. Return None for binary files."""
     text = merge_text(base, yours, theirs, labels)
-    merged = load(text[0]) if text and text[1] else None
+    if text is None:
+        return None
+    merged = load(text[0]) if text[1] else None
     sides = [load(data) for data in (base or b'{"cells": []}', yours, theirs)]
-    if not all(sides) or (merged and keeps_all(sides, [merged, merged])):
-        torn = text and text[1] and not merged
-        return (
-            Merge(conflict(lines(yours), lines(theirs), labels), False)
-            if torn
-            else text and Merge(*text)
-        )
-    tops = both(*({**side, "cells": []} for side in sides), merge_text)
-    parts = merge_cells([side["cells"] for side in sides], merge_text)
-    found = [{**top, "cells": sum((part[n] for part in parts), [])} for n, top in enumerate(tops)]
-    if not keeps_all(sides, found):
-        found, parts = sides[1:], []  # one conflict for all cells
+    if not all(sides):
+        torn = text[1] and not merged
+        return Merge(*(merge_text(b"", yours, theirs, labels) if torn else text))
+    if merged and keeps_all(sides, merged, merged):
+        return Merge(*text)
+    fields = merge_values(*({**side, "cells": []} for side in sides), merge_text)
+    cells = merge_cells([side["cells"] for side in sides], merge_text)
+    found = [{**fields[n], "cells": cells[n]} for n in (0, 1)]
+    if not keeps_all(sides, *found):
+        found = sides[1:]
     indent = (re.match(rb"\{\n([ \t]+)", yours) or (b"", b" "))[1].decode()
-    if key(found[0]) == key(found[1]):
-        return Merge(dump(found[0], indent), True, True)
-    result, pending = b"", ([], [])
-    for pair in zip(
-        *(chunks(found[n], [part[n] for part in parts], indent) for n in (0, 1)), strict=True
-    ):
-        pending = pending[0] + pair[0], pending[1] + pair[1]
-        if pair[0] and pair[0] == pair[1]:
-            result, pending = result + conflict(*pending, labels), ([], [])
-    return Merge(result + conflict(*pending, labels), False)
+    mine, new = (dump(side, indent) for side in found)
+    if mine == new:
+        return Merge(mine, clean=True, by_cells=True)
+    return Merge(*merge_text(b"", mine, new, labels))  # without a base, all differences conflict
 
 
 def load(data: bytes) -> dict | None:
-    """Read a notebook, each source as a list of lines; None for anything else."""
+    """Read a notebook, each source as a list of lines. Return None for anything else."""
 
     def unique(pairs: list[tuple[str, object]]) -> dict:
         if len(dict(pairs)) < len(pairs):
@@ -70,156 +62,110 @@ def load(data: bytes) -> dict | None:
     try:
         notebook = json.loads(data.decode(), object_pairs_hook=unique)
         for cell in notebook["cells"]:
-            source = cell["source"]
-            cell["source"] = (source if isinstance(source, str) else "".join([*source])).splitlines(
-                True
-            )
+            if not all(isinstance(cell.get(name, ""), str) for name in ("id", "cell_type")):
+                return None
+            cell["source"] = "".join([*cell["source"]]).splitlines(keepends=True)
         return notebook if isinstance(notebook["cells"], list) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def dump(value: object, indent: str) -> bytes:
-    text = json.dumps(value, indent=indent, ensure_ascii=False) + "\n"
-    return text.encode(errors="backslashreplace")  # half of a surrogate pair, as JSON spells it
+def dump(notebook: dict, indent: str) -> bytes:
+    text = json.dumps(notebook, indent=indent, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")  # JSON can hold half of a surrogate pair
 
 
 def key(value: object) -> str:
     return "" if value is GONE else json.dumps(value, sort_keys=True)
 
 
-def both(base, yours, theirs, merge_text: MergeText, name: str = "") -> tuple:
-    """Merge a value. Return it with conflicts resolved as yours, and as theirs."""
-    keys = key(base), key(yours), key(theirs)
-    if keys[0] == keys[2] or keys[1] == keys[2] or name == "execution_count":
+def merge_values(base, yours, theirs, merge_text: MergeText, name: str = "") -> tuple:
+    """Merge a field; return the result with your side of each conflict, and with theirs."""
+    keys = [key(value) for value in (base, yours, theirs)]
+    if keys[2] in keys[:2] or name == "execution_count":
         return yours, yours
     if keys[0] == keys[1]:
         return theirs, theirs
-    if name == "source" and all(isinstance(side, list) for side in (base, yours, theirs)):
-        parts = merge_lists([base, yours, theirs], merge_text)
-        return tuple(sum((part[n] for part in parts), []) for n in (0, 1))
     if isinstance(yours, dict) and isinstance(theirs, dict):
         sides = base if isinstance(base, dict) else {}, yours, theirs
         pairs = {
-            name: both(*(side.get(name, GONE) for side in sides), merge_text, name)
-            for name in {**yours, **theirs, **sides[0]}
+            name: merge_values(*(side.get(name, GONE) for side in sides), merge_text, name)
+            for name in {**yours, **theirs}
         }
-        return tuple(
-            {k: pair[n] for k, pair in pairs.items() if pair[n] is not GONE} for n in (0, 1)
-        )
+        return tuple({k: v[n] for k, v in pairs.items() if v[n] is not GONE} for n in (0, 1))
+    if name == "source" and all(isinstance(side, list) for side in (base, yours, theirs)):
+        return merge_lists([base, yours, theirs], merge_text)
     return yours, theirs
 
 
-def merge_lists(sides: list[list], merge_text: MergeText) -> list[tuple[list, list]]:
-    """Merge lists item by item. Return the parts in order, each resolved as yours, and as theirs."""
-    base, yours, theirs = sides
-    items = {key(item): item for item in [*base, *theirs, *yours]}
-    numbers = {item: n for n, item in enumerate(items)}
+def merge_lists(sides: list[list], merge_text: MergeText) -> tuple[list, list]:
+    """Merge item by item; return the result with your side of each conflict, and with theirs."""
+    items = {key(item): item for side in (sides[0], sides[2], sides[1]) for item in side}
+    numbers = {name: n for n, name in enumerate(items)}
     texts = ["".join(f"{numbers[key(item)]}\n" for item in side).encode() for side in sides]
-    values, parts, into = [*items.values()], [([], [])], (0, 1)
-    marks = {b"<": (0,), b"|": (), b"=": (1,), b">": (0, 1)}  # git may show the base, too
+    values, results, into = list(items.values()), ([], []), (0, 1)
+    marks = {b"<": (0,), b"|": (), b"=": (1,), b">": (0, 1)}  # merge.conflictStyle can add |||||||
     for line in merge_text(*texts, ("", ""))[0].splitlines():
-        if line[:1] in marks:
-            into = marks[line[:1]]
-            parts += [([], [])] if line[:1] in (b"<", b">") else []
-        else:
-            for n in into:
-                parts[-1][n].append(values[int(line)])
-    return parts
+        into = marks.get(line[:1], into)
+        for n in into if line.isdigit() else ():
+            results[n].append(values[int(line)])
+    return results
 
 
-def merge_cells(sides: list[list[dict]], merge_text: MergeText) -> list[tuple[list, list]]:
-    """Merge the cells of notebooks."""
-    sides = [[*cells] for cells in sides]
+def merge_cells(sides: list[list[dict]], merge_text: MergeText) -> tuple[list, list]:
+    sides = [cells.copy() for cells in sides]
+    places = [{cell.get("id"): n for n, cell in enumerate(cells)} for cells in sides]
     for name in shared_ids(sides):
-        places = [
-            next(n for n, cell in enumerate(cells) if cell_id(cell) == name) for cells in sides
-        ]
-        base, yours, theirs = (cells[n] for cells, n in zip(sides, places, strict=True))
-        pair = both(base, yours, theirs, merge_text)
-        sides[1][places[1]], sides[2][places[2]] = pair
-        if key(pair[0]) == key(pair[1]):
-            sides[0][places[0]] = pair[0]
+        at = [place[name] for place in places]
+        old, *new = (cells[n] for cells, n in zip(sides, at, strict=True))
+        new = merge_values(old, *new, merge_text)
+        sides[1][at[1]], sides[2][at[2]] = new
+        if key(new[0]) == key(new[1]):
+            sides[0][at[0]] = new[0]  # so that git sees the same line in all three
     return merge_lists(sides, merge_text)
 
 
-def cell_id(cell: dict) -> str | None:
-    return key(cell["id"]) if "id" in cell else None
-
-
 def shared_ids(sides: list[list[dict]]) -> set[str]:
-    """The ids that each version has once."""
-    counts = [Counter(map(cell_id, cells)) for cells in sides]
+    """The ids that each version has exactly once."""
+    counts = [Counter(cell.get("id") for cell in cells) for cells in sides]
     return {name for name in counts[0] if name and all(count[name] == 1 for count in counts)}
 
 
-def keeps_all(sides: list[dict], results: list[dict]) -> bool:
-    """Whether a merge, resolved as yours and as theirs, has every change, and nothing else."""
+def keeps_all(sides: list[dict], *results: dict) -> bool:
+    """Whether a merge, with either side of its conflicts, has all changes and no others."""
     shared = shared_ids([side["cells"] for side in sides])
-    base, *own = (contents(side, shared) for side in sides)
-    known = traits(sides[1]) | traits(sides[2])
-    for n, result in enumerate(results):
+    base, *changed = (contents(side, shared) for side in sides)
+    for result, own in zip(results, changed, strict=True):
         got = contents(result, shared)
-        for item in {*base, *own[0], *own[1], *got}:
-            whole = own[0][item] + own[1][item] - base[item]  # the changes of both
-            if not min(own[n][item], whole) <= got[item] <= max(own[n][item], whole):
+        for item in {*base, *changed[0], *changed[1], *got}:
+            whole = changed[0][item] + changed[1][item] - base[item]
+            if not min(own[item], whole) <= got[item] <= max(own[item], whole):
                 return False
+    known = traits(sides[1]) | traits(sides[2])
     return all(traits(result) <= known for result in results)
 
 
 def contents(notebook: dict, shared: set[str]) -> Counter:
-    """Count the lines of code and text, outputs, attachments, tags and so on, by cell if shared."""
+    """Count source lines, outputs, tags and all other values, by cell if its id is shared."""
     found: Counter = Counter()
 
-    def add(value: object, *path: str | None) -> None:
-        if isinstance(value, dict) and value:
-            for name, part in value.items():
-                add(part, *path, name)
-        elif path[-1] != "execution_count":
-            found.update(
-                (path, key(part))
-                for part in (value if isinstance(value, list) and value else [value])
-            )
+    def count(value: object, *path: str | None) -> None:
+        if value and isinstance(value, dict):
+            for name in value.keys() - {"execution_count"}:
+                count(value[name], *path, name)
+        else:
+            items = value if value and isinstance(value, list) else [value]
+            found.update((path, key(item)) for item in items)
 
-    add({**notebook, "cells": []}, "")
+    count({**notebook, "cells": []}, "notebook")
     for cell in notebook["cells"]:
-        add(cell, name if (name := cell_id(cell)) in shared else None)
+        count(cell, cell["id"] if cell.get("id") in shared else None)
     return found
 
 
-def traits(notebook: dict) -> set[tuple]:
-    """What the format of notebooks restricts: fields by type of cell, ids by version, and doubles."""
-    ids = Counter(filter(None, map(cell_id, notebook["cells"])))
-    fields = {(key(cell.get("cell_type")), name) for cell in notebook["cells"] for name in cell}
-    version = key(notebook.get("nbformat_minor"))
-    return (
-        fields
-        | {(version, "id" in cell) for cell in notebook["cells"]}
-        | {(name, "twice") for name in ids if ids[name] > 1}
-    )
-
-
-def lines(data: bytes) -> list[bytes]:
-    return re.findall(rb"[^\n]*\n|[^\n]+", data)
-
-
-def chunks(notebook: dict, parts: list[list[dict]], indent: str) -> list[list[bytes]]:
-    """The lines of a notebook: before its cells, of each part, and after."""
-    found = lines(dump(notebook, indent))
-    start = next(
-        n for n, line in enumerate(found, 1) if line.startswith(f'{indent}"cells": ['.encode())
-    )
-    sizes = (sum(dump(cell, indent).count(b"\n") for cell in part) for part in parts)
-    return [found[a:b] for a, b in pairwise([0, *accumulate(sizes, initial=start), None])]
-
-
-def conflict(yours: list[bytes], theirs: list[bytes], labels: tuple[str, str]) -> bytes:
-    """Show two versions of some lines as git does, without the lines that both begin and end with."""
-    if yours == theirs:
-        return b"".join(yours)
-    head = commonprefix([yours, theirs])
-    tail = commonprefix([side[len(head) :][::-1] for side in (yours, theirs)])[::-1]
-    mine, new = (b"".join(side[len(head) : len(side) - len(tail)]) for side in (yours, theirs))
-    mine, new = (text if text.endswith(b"\n") or not text else text + b"\n" for text in (mine, new))
-    marked = b"<<<<<<< yours\n%s=======\n%s>>>>>>> %s\n" % (mine, new, labels[1].encode())
-    return b"".join([*head, marked, *tail])
+def traits(notebook: dict) -> set:
+    """The sorts of cells, and the ids that occur twice: a merge must not make new ones."""
+    cells, minor = notebook["cells"], key(notebook.get("nbformat_minor"))
+    ids = Counter(cell["id"] for cell in cells if "id" in cell)
+    sorts = {(minor, cell.get("cell_type"), *sorted(cell)) for cell in cells}
+    return sorts | {name for name, count in ids.items() if count > 1}
