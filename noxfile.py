@@ -119,6 +119,7 @@ def lint(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Pin the frameworks' dependencies anew: `-- --upgrade [PACKAGE]` takes newer versions."""
     install(session, "copier")
+    before = locked_tools()
     with tempfile.TemporaryDirectory() as scratch:
         for framework in FRAMEWORKS:
             project = Path(scratch, framework)
@@ -132,18 +133,23 @@ def lock(session: nox.Session) -> None:
                 project / "requirements", ROOT / "template" / folder, dirs_exist_ok=True
             )
             shutil.copy(project / ".pre-commit-config.yaml", ROOT / "template")
-    pin_ci()
+    pin_ci(before)
 
 
-def pin_ci() -> None:
-    """Let CI, here and in the template, take the versions of nox and uv that are locked."""
+def locked_tools() -> str:
+    """Return the lock of the tools, which holds nox and uv."""
+    [dev] = ROOT.glob("template/*tensorflow*/dev.txt")
+    return dev.read_text("utf-8")
+
+
+def pin_ci(before: str) -> None:
+    """Let CI, here and in the template, take the locked nox and uv where it had those of before."""
     sys.path.insert(0, str(ROOT / "template" / "tools"))
     from lock import hooks  # what a project uses for its own hooks
 
-    [dev] = ROOT.glob("template/*tensorflow*/dev.txt")
     for file in (*ROOT.glob(".github/workflows/*.yml"), *ROOT.glob("template/**/*.yml*")):
         old = file.read_text("utf-8")
-        if (new := hooks(old, dev.read_text("utf-8"))) != old:
+        if (new := hooks(old, before, locked_tools())) != old:
             file.write_text(new, "utf-8", newline="\n")
 
 

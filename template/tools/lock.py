@@ -3,7 +3,7 @@
 
 Every lock serves all systems and Pythons, carries hashes and names no index. dev.txt and scale.txt
 hold what the locks before them lack, and go on top of cpu.txt or gpu.txt; audit.txt stands alone.
-Pins that still fit are kept.
+Pins that still fit are kept. The pre-commit hooks follow the locks; a version that you set stays.
 """
 
 import argparse
@@ -28,12 +28,18 @@ LOCKS = {
 }
 UV = ["pip", "compile", "--universal", "--generate-hashes", "--no-annotate", "--no-header"]
 UV += ["--no-emit-index-url", "--no-emit-find-links", "--quiet"]
+HOOKS = ".pre-commit-config.yaml"
+PIN = re.compile(r"([\w.-]+)==([\w.!+*-]+)")
 HEADER = "# Made by `nox -s lock` from the ranges in pyproject.toml: edit those, not these pins.\n"
 
 
 def blocks(lock: str) -> list[str]:
-    """The requirements in a lock, each with its hash lines."""
-    return re.findall(r"^[^#\s].*\n(?:[ \t]+.*\n)*", lock, re.MULTILINE)
+    """Return the requirements and options in a lock, each with its hashes and a last newline."""
+    # A line continues after a backslash, and in the indented lines below it.
+    block, lock = r"^[^#\s].*(?:(?<=\\)\n.*|\n[ \t]+.*)*", lock.replace("\r\n", "\n")
+    found = re.findall(block, lock, re.MULTILINE)
+    # A backslash at the end of a cut-off lock would pull in the requirement that follows later.
+    return [re.sub(r"[\\\s]+\Z", "", block) + "\n" for block in found]
 
 
 def head(pyproject: dict, bodies: list[str]) -> str:
@@ -45,11 +51,42 @@ def head(pyproject: dict, bodies: list[str]) -> str:
     return f"{HEADER}# digest: {hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
-def hooks(config: str, locks: str) -> str:
-    """The pre-commit settings, with the tools that these locks pin at the same versions."""
-    for name, version in re.findall(r"^([\w.-]+)==([^\s;]+)", locks, re.MULTILINE):
-        config = re.sub(rf"(?<![\w.-]){re.escape(name)}==[^\s,\]]+", f"{name}=={version}", config)
-    return config
+def versions(locks: str) -> dict[str, list[str]]:
+    """Return the versions that the locks pin, by package: several if they depend on the system."""
+    found: dict[str, list[str]] = {}
+    for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", locks, re.MULTILINE):
+        found.setdefault(name, []).append(version)
+    return {name: list(dict.fromkeys(pins)) for name, pins in found.items()}
+
+
+def hooks(config: str, old_locks: str, new_locks: str) -> str:
+    """Return the pre-commit settings with each pin that the old locks had as the new ones have it.
+
+    Any other version was set by you: it stays.
+    """
+    old, new = versions(old_locks), versions(new_locks)
+
+    def pin(hit: re.Match) -> str:
+        name, version = hit.groups()
+        follows = version in old.get(name, ()) and version not in new.get(name, [version])
+        return f"{name}=={new[name][-1]}" if follows else hit[0]
+
+    return PIN.sub(pin, config)
+
+
+def out_of_step(config: str, locks: str) -> list[str]:
+    """Return a note for each pin in the pre-commit settings that differs from the locks.
+
+    Notes, no failure: the files alone do not tell a version that you set from a hook that somebody
+    forgot, and `nox -s lock` would not change either of them.
+    """
+    locked = versions(locks)
+    return [
+        f"{HOOKS}: {name}=={version} is not the locked version ({', '.join(locked[name])})."
+        " It stays; edit it if it is to follow."
+        for name, version in dict.fromkeys(PIN.findall(config))
+        if version not in locked.get(name, [version])
+    ]
 
 
 def compile_locks(root: Path, options: list[str], old: list[str], scratch: str) -> list[str]:
@@ -79,7 +116,7 @@ def main() -> None:
     parser.add_argument("--upgrade", nargs="?", const="", metavar="PACKAGE", help="to newest pins")
     args = parser.parse_args()
     root = args.project.resolve()
-    files = [root / "requirements" / name for name in LOCKS] + [root / ".pre-commit-config.yaml"]
+    files = [root / "requirements" / name for name in LOCKS] + [root / HOOKS]
     old = [file.read_text("utf-8") if file.is_file() else "" for file in files]
     pyproject = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
     if args.check:
@@ -92,9 +129,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             bodies = compile_locks(root, options, old[:-1], scratch)
     new = [head(pyproject, bodies[: n + 1]) + body for n, body in enumerate(bodies)]
-    new += [hooks(old[-1], "".join(new))]
+    locks = "".join(new)
+    new += [hooks(old[-1], "\n".join(old[:-1]), locks)]
     changed = {file: now for file, was, now in zip(files, old, new, strict=True) if was != now}
     names = ", ".join(file.name for file in changed)
+    print(*(f"lock: {note}\n" for note in out_of_step(new[-1], locks)), sep="", end="")
     if args.check and changed:
         sys.exit(f"lock: {names} out of step with pyproject.toml: run `nox -s lock`.")
     for file, now in changed.items():

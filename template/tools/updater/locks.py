@@ -21,7 +21,7 @@ LOCKS = tuple(f"requirements/{name}.txt" for name in ("cpu", "gpu", "dev", "scal
 HOOKS = ".pre-commit-config.yaml"  # pins its tools at the versions in the locks
 LINK = "120000"
 LATER = "the locks hold the template's pins and yours; finish them with `nox -s lock`"
-PIN = re.compile(rb"(?<![\w.-])([\w.-]+)==([\w.!+*-]+)")
+PIN = re.compile(rb"([\w.-]+)==([\w.!+*-]+)")
 LOCKED = re.compile(rb"^([\w.-]+)(?:\[[^]\n]*\])?==([\w.!+-]+)", re.MULTILINE)
 # A comment; or a requirement or option, which continues after a backslash and in indented lines.
 LINE = re.compile(rb"^[ \t]*#.*|^.*\S.*(?:(?<=\\)\n.*|\n[ \t]+.*)*", re.MULTILINE)
