@@ -198,7 +198,7 @@ journal.shutil.copy2 = copy
 SAVE = """
 orig = journal.{where}
 
-def meanwhile(*args):
+def meanwhile(*args, orig=orig):
     {before}
     found = orig(*args)
     {after}
@@ -211,10 +211,10 @@ REPLACE = "open('new~', 'w').write('# saved just now\\n'); os.rename('new~', 'to
 HANDLE = "handle = open('tools/lock.py', 'a')"
 LATE = "handle.write('# saved just now\\n'); handle.close()"
 SAVES = {
-    "before the journal": ("check_filters", APPEND, "pass"),
+    "before the journal": ("write_journal", APPEND, "pass"),
     "after the journal": ("write_journal", "pass", APPEND),
     "by replacing the file": ("write_journal", "pass", REPLACE),
-    "to a file that was opened before": ("write_journal", "global handle; " + HANDLE, "pass"),
+    "to a file that was opened before": ("write_journal", f"global handle; {HANDLE}", "pass"),
 }
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from . import repository
 from .environment import COPIER, cache, environment, find_uv
 from .files import Refused, read
-from .journal import abort, apply, aside, read_journal
+from .journal import abort, apply, aside, clear_lock, read_journal
 from .merge import WORDS, Change
 from .plan import in_history, plan, with_locks
 from .repository import ABORT, AGAIN, asks, git, yours
@@ -186,7 +186,9 @@ def run(arguments: list[str]) -> int:
             f"there is no {args.answers_file} here: go to the top of a project that was made from"
             " the template"
         )
-    lock = None if args.check else repository.alone()  # noqa: F841  (held until this process ends)
+    if not args.check:
+        lock = repository.alone()  # held until this process ends
+        clear_lock()
     if args.abort:
         return abort()
     if not args.check:

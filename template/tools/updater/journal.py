@@ -67,16 +67,21 @@ def aside() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{JOURNAL}-aside-{day}-", dir=journal().parent))
 
 
+def clear_lock() -> None:
+    """Remove the index.lock of an update of this project that was killed; call this alone()."""
+    path = in_git_folder("index.lock")
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_bytes() == os.fsencode(journal()):
+            path.unlink()
+
+
 @contextlib.contextmanager
 def index_lock() -> Iterator[None]:
     """Git's own lock: until the end no other command changes the index or makes a commit."""
-    path, mark = in_git_folder("index.lock"), str(journal()).encode()
-    with contextlib.suppress(FileNotFoundError):
-        if path.read_bytes() == mark:  # an update of this project was killed, as alone() knows
-            path.unlink()
+    path = in_git_folder("index.lock")
     try:
         with path.open("xb") as lock:
-            lock.write(mark)
+            lock.write(os.fsencode(journal()))
     except FileExistsError:
         raise Refused(
             f"another git command is at work, or was killed: then delete {path}"
