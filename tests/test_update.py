@@ -192,7 +192,7 @@ def test_a_cell_that_both_have_edited_is_a_conflict_that_git_and_the_hook_see(
     assert unmerged(project) == ["managed.ipynb"]
     found = subprocess.run(["git", "diff", "--check"], cwd=project, capture_output=True, text=True)
     assert found.stdout.count("managed.ipynb") == 3  # a line for each marker
-    lines = ["<<<<<<< yours", "    \"b = 2\"", "=======", "    \"b = 3\"", ">>>>>>> template v1.2.0"]
+    lines = ["<<<<<<< yours", '    "b = 2"', "=======", '    "b = 3"', ">>>>>>> template v1.2.0"]
     assert "\n".join(lines) in (project / "managed.ipynb").read_text()
 
 

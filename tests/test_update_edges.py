@@ -1,4 +1,4 @@
-"""Where the safe update meets git's darker corners: handled, or one sentence and nothing changed."""
+"""Where the safe update meets git's corners: handled, or one sentence and nothing changed."""
 
 import json
 import os
@@ -170,7 +170,10 @@ def test_a_repository_with_sha256(tmp_path, monkeypatch, copier):
     small.release_files({**files, "template/a.py": LINES.replace("line 5\n", "theirs\n")})
     small.update(code=2)
     assert unmerged(small.project) == ["a.py"]
-    assert git(small.project, "diff", "--cached", "--name-status", "--", "b.py", "c.py") == "M\tb.py\nD\tc.py\n"
+    assert (
+        git(small.project, "diff", "--cached", "--name-status", "--", "b.py", "c.py")
+        == "M\tb.py\nD\tc.py\n"
+    )
     assert update(small.project, "--abort").returncode == 0
     assert git(small.project, "status", "--porcelain") == ""
 
@@ -246,7 +249,9 @@ def test_open_conflicts_are_not_advised_to_be_committed(small):
 def test_a_patch_that_is_being_applied_is_called_by_its_name(small):
     patch = small.project.parent / "patch"
     text = "From: Ada <ada@example.org>\nDate: Sat, 28 Nov 2026 12:00:00 +0000\nSubject: x\n\n---\n"
-    text += " a.py | 2 +-\n\ndiff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-no\n+yes\n"
+    text += (
+        " a.py | 2 +-\n\ndiff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-no\n+yes\n"
+    )
     patch.write_text(text)
     line = ["git", "am", str(patch)]
     assert subprocess.run(line, cwd=small.project, capture_output=True).returncode

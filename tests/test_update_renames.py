@@ -73,7 +73,9 @@ def test_an_overlapping_edit_of_a_renamed_file_is_a_conflict_at_the_new_name(sma
     small.update(code=2)
     assert unmerged(small.project) == ["b.py"] and not (small.project / "a.py").exists()
     assert "<<<<<<< yours\nmine\n=======\ntheirs\n>>>>>>>" in small.texts()["b.py"]
-    assert [f"line {n}" in git(small.project, "show", f":{n}:b.py") for n in (1, 2, 3)] == [True] * 3
+    assert [f"line {n}" in git(small.project, "show", f":{n}:b.py") for n in (1, 2, 3)] == [
+        True
+    ] * 3
 
 
 def test_another_file_may_have_the_old_name(small, copier):
@@ -132,7 +134,10 @@ def test_a_folder_moves_with_what_is_the_users_in_it(small, copier):
     done = small.update()
     texts = small.texts()
     assert texts["new/a.py"] == BOTH and texts["new/deep/own.py"] == "own\n"
-    assert "  moved     new/deep/own.py  (was old/deep/own.py; yours, with its folder)\n" in done.stdout
+    assert (
+        "  moved     new/deep/own.py  (was old/deep/own.py; yours, with its folder)\n"
+        in done.stdout
+    )
     assert texts["old/my.log"] == "log\n" and "kept      old/my.log  (git ignores it" in done.stdout
 
 

@@ -183,8 +183,8 @@ def copy(source, target, **options):
 
 copy.calls, real = 0, shutil.copy2
 os.link = on_another_disk
-replace = os.replace
-os.replace = lambda a, b: replace(a, b) if os.path.dirname(a) == os.path.dirname(b) else on_another_disk()
+replace, folder = os.replace, os.path.dirname
+os.replace = lambda a, b: replace(a, b) if folder(a) == folder(b) else on_another_disk()
 journal.shutil.copy2 = copy
 """
     done = inject(edited, code)

@@ -57,7 +57,9 @@ def check(args: argparse.Namespace, answers: dict) -> int:
     """Say whether there is a newer version."""
     command = [sys.executable, "-I", "-m", "copier", "check-update", "--output-format=json"]
     command += [f"--answers-file={args.answers_file}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory(prefix="update-") as scratch:
+        env = {**os.environ, "COPIER_CACHE_DIR": scratch}  # see template.render
+        done = subprocess.run(command, capture_output=True, text=True, env=env)
     if done.returncode:
         raise Refused(f"Copier says: {done.stderr.strip()}")
     found = json.loads(done.stdout)

@@ -6,6 +6,7 @@ All names are relative to the project, whose top is the current folder.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import re
@@ -215,11 +216,14 @@ def check_hidden(names: set[str]) -> None:
 
 def alone() -> object:
     """A lock that no other update of this project gets until this process ends."""
-    import fcntl
-
-    handle = journal().with_name(f"{journal().name}.lock").open("w")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return locked(journal().with_name(f"{journal().name}.lock"), wait=False)
     except OSError:
         raise Refused("another update of this project is at work") from None
+
+
+def locked(path: Path, wait: bool) -> object:
+    """A lock that no other process gets until this object goes; OSError if it is taken."""
+    handle = path.open("w")
+    fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     return handle

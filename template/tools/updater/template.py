@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from .environment import cache
 from .files import Entry, Refused, digest, tree
-from .repository import AGAIN, asks, configure, git, split
+from .repository import AGAIN, asks, configure, git, locked, split
 
 RENAMES = "renames.txt"  # at the top of the template's repository
 EMPTY = b"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"  # git's id of an empty file
@@ -79,54 +79,57 @@ def mirror(source: str) -> Path:
     url = url_of(source)
     here = cache() / f"template-{digest(url)[:12]}.git"
     here.parent.mkdir(parents=True, exist_ok=True)
-    said = fetch(here) if here.exists() else ""
-    if said is None or not here.exists():
-        clone(url, here)
-    elif said:
-        print(
-            f"update: {public(url)} does not answer ({public(said)}); using the copy that was"
-            " fetched last time",
-            file=sys.stderr,
+    lock = locked(here.with_name(f".{here.name}.lock"), wait=True)  # noqa: F841  (until the return)
+    damaged = here.exists() and not intact(here)
+    if damaged:
+        print(f"update: the copy in {here} is damaged: cloning it again", file=sys.stderr)
+    if here.exists() and not damaged:
+        if failure := fetch(f"--git-dir={here}", "remote", "update", "--prune"):
+            print(
+                f"update: {public(url)} does not answer ({public(failure.splitlines()[-1])});"
+                " using the copy that was fetched last time",
+                file=sys.stderr,
+            )
+    elif failure := clone(url, here):
+        after = f". The update then replaces {here}, which is damaged" if damaged else ""
+        raise Refused(
+            f"the template at {url} cannot be reached. git says:\n{failure}\nCheck the"
+            f" network, your access, and _src_path in the answers file{after}"
         )
     configure(**{f"url_{here.as_uri()}.insteadOf": url})
     return here
 
 
-def fetch(here: Path) -> str | None:
-    """Bring a mirror up to date: "" if done, else the reason; None for a mirror that is damaged."""
-    # In one pack, which git puts in its place when it is complete: a kill leaves no half of it.
-    whole = ("-c", "fetch.unpackLimit=1", "-c", "transfer.unpackLimit=1", "-c", "gc.auto=0")
-    done = quietly("git", *whole, f"--git-dir={here}", "remote", "update", "--prune")
-    intact = quietly("git", f"--git-dir={here}", "fsck", "--connectivity-only", "--no-dangling")
-    if intact.returncode:
-        return None
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    return (said or ["no reason given"])[-1] if done.returncode else ""
+def fetch(*args: str) -> str:
+    """Run git, which fetches; return what it says if it fails.
 
-
-def clone(url: str, here: Path) -> None:
-    """Make a mirror, in the place of a damaged one if there is one."""
-    damaged = here.exists()
-    with tempfile.TemporaryDirectory(dir=here.parent) as scratch:
-        done = quietly("git", "clone", "--quiet", "--mirror", "--", url, f"{scratch}/git")
-        if done.returncode:
-            lost = f"The copy of it in {here} is damaged. " if damaged else ""
-            raise Refused(
-                f"the template at {public(url)} cannot be reached. {lost}git says:\n"
-                f"{public(done.stderr.decode(errors='replace').strip())}\nCheck the network, your"
-                " access, and _src_path in the answers file"
-            )
-        if damaged:
-            print(f"update: {here} was damaged, and is cloned again", file=sys.stderr)
-            here.rename(Path(scratch, "damaged"))
-        with contextlib.suppress(OSError):  # another update was faster
-            Path(scratch, "git").rename(here)
-
-
-def quietly(*command: str) -> subprocess.CompletedProcess:
-    """Run a command that asks nobody for a password unless somebody is there."""
+    A pack appears as a whole, loose objects one by one; and nothing goes on in the background.
+    """
+    command = ["git", "-c", "fetch.unpackLimit=1", "-c", "transfer.unpackLimit=1"]
+    command += ["-c", "gc.auto=0", "-c", "maintenance.auto=false", *args]
     env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"} if not sys.stdin.isatty() else None
-    return subprocess.run(command, capture_output=True, env=env)
+    done = subprocess.run(command, capture_output=True, env=env)
+    said = done.stderr.decode(errors="replace").strip()
+    return (said or "no reason given") if done.returncode else ""
+
+
+def intact(repository: Path) -> bool:
+    """Whether all that the refs need is there, and no fetch was killed while it wrote a ref."""
+    if any(repository.rglob("*.lock")):
+        return False
+    # `git fsck --connectivity-only` does not see that a pack was cut off.
+    return asks(f"--git-dir={repository}", "rev-list", "--objects", "--all", "--quiet") is not None
+
+
+def clone(url: str, here: Path) -> str:
+    """Put a fresh clone in the place of this folder; return what git says if it fails."""
+    with tempfile.TemporaryDirectory(dir=here.parent) as scratch:
+        if failure := fetch("clone", "--quiet", "--mirror", "--", url, f"{scratch}/git"):
+            return failure
+        if here.exists():
+            here.rename(f"{scratch}/damaged")
+        Path(scratch, "git").rename(here)
+    return ""
 
 
 def find(repository: Path, version: str) -> str:
@@ -189,6 +192,8 @@ def render(
     # What one person's settings trust or answer has no place in what a team's project becomes.
     (scratch / "settings.yml").write_text("{}\n")
     os.environ["COPIER_SETTINGS_PATH"] = str(scratch / "settings.yml")
+    # Copier killed while it makes a worktree leaves a cache of which it can fetch nothing any more.
+    os.environ["COPIER_CACHE_DIR"] = str(scratch / "cache")
     workers, trees = [], []
     for side, version, given in (("old", was, {}), ("new", to and find(repository, to), data)):
         folder = scratch / side / Path.cwd().name  # which may be the default of an answer
