@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from releases import ROOT, git, tagged_clone
+from releases import ROOT, git, read_releases, tagged_clone
 
 SOURCE = "gh:org/gpu-ml-template"  # what users type; git's insteadOf leads it to `template`
 
@@ -17,6 +17,14 @@ def pytest_terminal_summary(terminalreporter) -> None:
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             terminalreporter.write_line(f"{name} ({report.nodeid}): {value}")
+
+
+def each_release() -> list:
+    """The releases to test: in CI the oldest, the one in the middle and the last; all weekly."""
+    versions = list(read_releases())
+    often = {versions[0], versions[len(versions) // 2], versions[-1]}
+    weekly = pytest.mark.thorough
+    return [one if one in often else pytest.param(one, marks=weekly) for one in versions]
 
 
 def commit(folder: Path, tag: str | None = None) -> None:

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date
 from itertools import combinations, pairwise, product
@@ -266,6 +267,48 @@ def quotes(new: Path) -> list[str]:
     ]
 
 
+def declared(template: Path) -> list[tuple[str, str]]:
+    """The lines OLD -> NEW of renames.txt, spelled as `spelled` does."""
+    path = template / "renames.txt"
+    lines = path.read_text().splitlines() if path.exists() else []
+    pairs = [line.split(" -> ") for line in lines if line.strip() and not line.startswith("#")]
+    return [tuple(re.sub(r"{{ *(\w+) *}}", r"{{ \1 }}", side.strip()) for side in p) for p in pairs]
+
+
+def follow(name: str, lines: list[tuple[str, str]]) -> str:
+    """The name that a file has after all renames."""
+    for left, right in lines:
+        if left.endswith("/") and name.startswith(left):
+            name = right + name[len(left) :]
+        elif name == left:
+            name = right
+    return name
+
+
+def wrong_renames(new: Path) -> list[str]:
+    lines = declared(new)
+    if wrong := [
+        line for line in lines if len(line) != 2 or line[0].endswith("/") != line[1].endswith("/")
+    ]:
+        return [
+            f"renames.txt: {' -> '.join(line)} is not OLD -> NEW, two files or two folders/."
+            for line in wrong
+        ]
+    names = {
+        spelled(new, name, stored(files))
+        for answers in answer_sets(new)
+        if isinstance(files := render(new, answers), dict)
+        for name in files
+    }
+    ends = {line: follow(line[0], lines) for line in lines}
+    return [
+        f"renames.txt: {left} -> {right} ends at {end}, which is not generated: add a line from "
+        f"{end} to the name that the file has now."
+        for (left, right), end in ends.items()
+        if not any(name.startswith(end) if end.endswith("/") else name == end for name in names)
+    ]
+
+
 # Guards of an old and a new version; `notes` is what the changelog says since the old one
 
 
@@ -322,6 +365,38 @@ def vanished(old: Path, new: Path, notes: str) -> list[str]:
     ]
 
 
+def forgotten_renames(old: Path, new: Path, notes: str) -> list[str]:
+    """Files that have gone while much the same appears under another name."""
+    lines, complaints = declared(new), []
+    before_lines = declared(old)
+    if lines[: len(before_lines)] != before_lines:
+        complaints.append(
+            "renames.txt has lost or changed a line: projects of older versions need it."
+        )
+    text = (new / "renames.txt").read_text() if (new / "renames.txt").exists() else ""
+    apart = [line for line in text.splitlines() if line.startswith("#")]
+    found = {}
+    for answers, before, after in projects(old, new):
+        came = {name: after[name][1] for name in after.keys() - before.keys()}
+        for name in before.keys() - after.keys():
+            for other, data in came.items():
+                pair = spelled(old, name, answers), spelled(new, other, answers)
+                if pair not in found and follow(pair[0], lines) == pair[0]:
+                    found[pair] = alike(before[name][1], data)
+    return complaints + [
+        f"{name} is gone, and {other} looks like it: add `{name} -> {other}` to renames.txt, or a "
+        "comment with both names if it is another file."
+        for (name, other), similar in sorted(found.items())
+        if similar and not any(name in line and other in line for line in apart)
+    ]
+
+
+def alike(one: bytes, other: bytes) -> bool:
+    """Whether half of the lines of two files are the same."""
+    lines = Counter(one.splitlines()), Counter(other.splitlines())
+    return 2 * (lines[0] & lines[1]).total() > max(line.total() for line in lines)
+
+
 def hidden(old: Path, new: Path, notes: str) -> list[str]:
     """Files that a pattern in _exclude takes away although the template still has them."""
     complaints = set()
@@ -374,13 +449,14 @@ def untold(old: Path, new: Path, notes: str) -> list[str]:
     return []
 
 
-OF_ONE = (broken_questions, trust, unmergeable, quotes)
+OF_ONE = (broken_questions, trust, unmergeable, quotes, wrong_renames)
 OF_TWO = (
     lost_choices,
     lost_questions,
     changed_types,
     stricter,
     vanished,
+    forgotten_renames,
     hidden,
     taken_back,
     newer_copier,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, SOURCE, commit, git
+from conftest import ROOT, SOURCE, commit, each_release, git
 from releases import NEXT, read_releases
 from safe_update import contents, live, merge_file, refused, unmerged, update
 
@@ -59,7 +59,7 @@ def fresh(make, made):
 
 
 @pytest.mark.parametrize("answers", ANSWERS.values(), ids=ANSWERS)
-@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.parametrize("version", each_release())
 def test_an_untouched_project_becomes_a_fresh_one(version, answers, make, fresh):
     fresh, project = fresh(**answers), make(version, **answers)
     old = contents(project)
@@ -91,7 +91,7 @@ def test_step_by_step_equals_straight(version, answers, make):
     assert contents(stepwise) == contents(straight)
 
 
-@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.parametrize("version", each_release())
 def test_the_updater_that_a_version_shipped_still_updates(version, make, fresh):
     fresh, project = fresh(), make(version)
     if not (project / "tools/update.py").exists():
@@ -105,7 +105,7 @@ def test_the_updater_that_a_version_shipped_still_updates(version, make, fresh):
     }
 
 
-@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.parametrize("version", each_release())
 def test_a_teams_work_survives(version, make, fresh, tmp_path):
     project, fresh = make(version), fresh()
     old = contents(project)

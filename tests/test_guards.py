@@ -8,7 +8,7 @@ from pathlib import Path
 import guards
 import pytest
 import releases
-from conftest import ROOT, SOURCE, commit, git
+from conftest import ROOT, SOURCE, commit, each_release, git
 
 RECORD = releases.read_releases()
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
@@ -46,6 +46,7 @@ license:
   choices: [MIT, none]
   validator: ""
 """,
+    "renames.txt": "tools/locks.py -> tools/lock.py\n",
     "template/{{_copier_conf.answers_file}}.jinja": "{{ _copier_answers | to_nice_yaml -}}\n",
     "template/.gitattributes": "*.png binary\n",
     "template/model.py": "layers = 2\n",
@@ -104,17 +105,17 @@ def test_the_template(files, guard):
 
 
 @pytest.mark.parametrize("guard", guards.OF_TWO)
-@pytest.mark.parametrize("version", RECORD)
+@pytest.mark.parametrize("version", each_release())
 def test_the_promise_to_projects_of(released, files, version, guard):
     assert guard(released[version], files, guards.notes_since(CHANGELOG, version)) == []
 
 
-@pytest.mark.parametrize("version", RECORD)
+@pytest.mark.parametrize("version", each_release())
 def test_no_release_needs_trust(released, version):
     assert guards.trust(released[version]) == []
 
 
-@pytest.mark.parametrize("version", RECORD)
+@pytest.mark.parametrize("version", each_release())
 def test_the_guards_see_the_projects_of(released, files, version):
     asked = guards.questions(released[version])
     offered = {(name, choice) for name in asked for choice in guards.choices(asked[name])}
@@ -152,6 +153,9 @@ def question(what: str, by: str) -> dict:
 RENAMED = SMALL[QUESTIONS].replace("user_name", "owner")
 TAKES_OVER = RENAMED.replace("default: Ada", "default: \"{{ user_name | default('Ada') }}\"")
 DATA = "template/src/{{package_name}}/data.py"
+RENAMES, OLD_LINE = "renames.txt", SMALL["renames.txt"]
+SETS = "src/{{ package_name }}/sets.py"
+PINNED = {LOCK: None, "template/tools/pin.py": "print('lock')\n"}
 CONDITIONAL = "template/{% if license == 'MIT' %}tools{% endif %}/lock.py"
 ONLY_ON_UPDATE = "\"{{ 'tools' if _copier_operation == 'update' }}\""
 
@@ -184,6 +188,20 @@ MUTANTS = {  # by guard: what is changed, and what the complaint says
         ({COPIER: (", requirements/*.txt", "")}, "requirements/cpu.txt is a lock"),
     ],
     guards.quotes: [({'template/{% if ci == "none" %}a{% endif %}': ""}, 'ci == "none"')],
+    guards.wrong_renames: [
+        ({RENAMES: "a.py b.py\n"}, "a.py b.py is not OLD -> NEW"),
+        ({RENAMES: "old/ -> model.py\n"}, "is not OLD -> NEW"),
+        ({RENAMES: "old.py -> gone.py\n"}, "ends at gone.py, which is not generated"),
+        ({RENAMES: "old/ -> gone/\n"}, "ends at gone/, which is not generated"),
+    ],
+    guards.forgotten_renames: [
+        (
+            {LOCK: None, "template/tools/pin.py": "print('lock')\n"},
+            "`tools/lock.py -> tools/pin.py`",
+        ),
+        ({DATA: None, "template/src/{{package_name}}/sets.py": "size = 8\n"}, f"{SETS} looks like"),
+        ({RENAMES: "# nothing\n"}, "has lost or changed a line"),
+    ],
     guards.lost_choices: [
         (question("[github, none]", "[github]"), "choice none"),
         (question("[MIT, none]", "{MIT: mit, none: none}"), "choice MIT"),
@@ -220,6 +238,15 @@ FINE = {  # by guard: what is changed, and what the changelog says
     guards.broken_questions: [(question("  help: Who", "  when: true\n  help: Who"), "")],
     guards.unmergeable: [({"template/more/a.png": b"\0"}, "")],
     guards.quotes: [({"template/new/{% if ci == 'none' %}a{% endif %}": ""}, "")],
+    guards.wrong_renames: [
+        ({RENAMES: "a.py -> b.py\nb.py -> src/{{package_name}}/data.py\n"}, ""),
+        ({RENAMES: "old/ -> tools/\n"}, ""),
+    ],
+    guards.forgotten_renames: [
+        ({LOCK: None, "template/tools/pin.py": "print('another')\n"}, ""),
+        ({**PINNED, RENAMES: f"{OLD_LINE}tools/lock.py -> tools/pin.py\n"}, ""),
+        ({**PINNED, RENAMES: f"{OLD_LINE}# tools/lock.py is not tools/pin.py\n"}, ""),
+    ],
     guards.lost_choices: [
         (question("[MIT, none]", "{MIT 1: MIT, nothing: none, Apache: Apache-2.0}"), ""),
         (question("[MIT, none]", "[[M, {value: MIT}], [N, none]]"), ""),

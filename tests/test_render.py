@@ -54,6 +54,10 @@ def expected(package: str, license: str, ci: str) -> set[str]:
         requirements/scale.txt
         tools/audit.py tools/container.py tools/hooks.py tools/lock.py tools/sbom.py tools/update.py
     """
+    updater = """
+        __init__ cli environment files journal locks merge notebooks plan renames repository
+        template
+    """
     modules = """
         __init__ __main__ benchmark benchmark_report checkpoint cluster compare config data devices
         distributed env_file evaluate export files flops gpu_check gpu_page gpu_report gpu_speed
@@ -69,6 +73,7 @@ def expected(package: str, license: str, ci: str) -> set[str]:
         set(at_top.split())
         | {f"src/{package}/{name}.py" for name in modules.split()}
         | {f"tests/{name}.py" for name in tests.split()}
+        | {f"tools/updater/{name}.py" for name in updater.split()}
         | ({"LICENSE"} if license != "none" else set())
         | CIS[ci]
     )
