@@ -16,6 +16,7 @@ from releases import NEXT, read_releases
 GUIDE = (ROOT / "docs/maintaining.md").read_text()
 FORK, MERGE, MOVE, _, RELEASE = re.findall(r"^```sh\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
+[RENAME] = re.findall(r"^```text\n(.*?)\n```$", GUIDE, re.DOTALL | re.MULTILINE)
 TOMBSTONE, QUESTION, LABEL, ASK_ANEW, SEEDED = BLOCKS
 UPSTREAM, FORKED = re.findall(r"https://github.com/\S+\.git", FORK)
 THEIRS, OURS = (
@@ -254,35 +255,43 @@ def answers(project: Path) -> dict:
     return {name: stored[name] for name in stored if not name.startswith("_")}
 
 
-OLD, NEW = "tools/check.py", "tools/doctor.py"
+OLD, NEW = RENAME.split(" -> ")
 UNTOUCHED, DELETED = "tools/untouched.py", "tools/deleted.py"
+LINES = "".join(f"line {number}\n" for number in range(9))
 
 
 @pytest.mark.parametrize(
     ("command", "tombstone", "left"),
     [
-        (PLAIN, True, {OLD, UNTOUCHED}),
-        (PLAIN, False, set()),
-        (SAFE, True, {OLD}),
-        (SAFE, False, {OLD}),
+        (PLAIN, True, {OLD: LINES + "mine\n", UNTOUCHED: "old\n", NEW: "new\n" + LINES}),
+        (PLAIN, False, {NEW: "new\n" + LINES}),
+        (SAFE, True, {NEW: "new\n" + LINES + "mine\n"}),
+        (SAFE, False, {NEW: "new\n" + LINES + "mine\n"}),
     ],
 )
 def test_a_file_gets_another_name(make, tmp_path, command, tombstone, left):
-    olds = {name: "old\n" for name in (OLD, UNTOUCHED, DELETED)}
+    olds = {OLD: LINES, UNTOUCHED: "old\n", DELETED: "old\n"}
     [entry] = yaml.safe_load(TOMBSTONE)["_exclude"]
     assert entry == f"/{OLD}"
     more = "".join(TOMBSTONE.splitlines(True)[1].replace(OLD, name) for name in olds if name != OLD)
     first = {"copier.yml": SETTINGS} | {f"template/{name}": text for name, text in olds.items()}
     settings = SETTINGS + (TOMBSTONE + more) * tombstone
-    second = {"copier.yml": settings, f"template/{NEW}": "new\n"}
-    project = make(first, second, {OLD: "mine\n", DELETED: None})
+    second = {"copier.yml": settings, f"template/{NEW}": "new\n" + LINES}
+    second["renames.txt"] = RENAME + "\n"
+    project = make(first, second, {OLD: LINES + "mine\n", DELETED: None})
     done = update(project, command)
     assert done.returncode == 0, done.stderr
-    expected = {name: {OLD: "mine\n"}.get(name, "old\n") for name in left}
-    assert contents(project) == expected | {NEW: "new\n"}
+    assert contents(project) == left
     if command == SAFE:
-        assert f"kept      {OLD}" in done.stdout
+        assert f"merged    {NEW}  (was {OLD})" in done.stdout
     assert len(complaints(tmp_path)) == (0 if tombstone else 3)
+
+
+def test_a_rename_that_is_not_declared_is_a_complaint(make, tmp_path):
+    first = {"copier.yml": SETTINGS, f"template/{OLD}": LINES}
+    make(first, {"copier.yml": SETTINGS + TOMBSTONE, f"template/{NEW}": LINES}, {})
+    [complaint] = complaints(tmp_path)
+    assert f"add `{RENAME}` to renames.txt" in complaint
 
 
 @pytest.mark.parametrize("command", [PLAIN, SAFE])

@@ -69,8 +69,8 @@ FATES = {
     "new_binary_overwritten": {"b.bin": Fate(None, b"\0mine", b"\0new", b"\0new", b"\0mine")},
     "template_deletes": {"gone.py": Fate(TEXT, MINE, None, None, MINE)},
     "template_renames": {
-        "before.py": Fate(TEXT, MINE, None, None, MINE),
-        "after.py": Fate(None, None, TEXT, TEXT, TEXT),
+        "before.py": Fate(TEXT, MINE, None, None, None),
+        "after.py": Fate(None, None, TEXT, TEXT, MINE),
     },
     "answer_switches_off": {"demo.py": Fate(TEXT, MINE, TEXT, None, MINE)},
     "filtered_outputs_wiped": {"run.nb": Fate(TEXT, MINE, NEW, NEW, "theirs\n" + MINE)},
@@ -144,7 +144,7 @@ def both(tmp_path_factory, copier) -> Both:
     names = {"demo.py": "{% if demo %}demo.py{% endif %}"}
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, folder / "home", template)
-        write(template, {"copier.yml": COPIER_YML})
+        write(template, {"copier.yml": COPIER_YML, "renames.txt": "before.py -> after.py\n"})
         write(template / "template", SETTINGS)
         for version, column in (("v1.0.0", "old"), ("v2.0.0", "new")):
             files = {names.get(name, name): getattr(fate, column) for name, fate in FILES.items()}

@@ -122,11 +122,13 @@ def pair(template: Template, renames: Renames) -> list[Names]:
     taken: set[str] = set()
     for base in template.old:
         theirs = renames.new_name(base)
-        theirs = theirs if theirs in template.new and theirs not in taken else None
-        taken.add(theirs)
         place = here.get(base, base)
+        if theirs not in template.new or theirs in taken:
+            # A rename that the template does not declare, but that the user has made as well.
+            theirs = place if place in template.new and place not in taken else None
+        taken.add(theirs)
         if place == base and theirs and yours(base) is None and yours(theirs) is not None:
-            place = theirs  # the user has renamed it as the template did
+            place = theirs
         goal, contested = place, False
         if place == base:
             goal = theirs or base
