@@ -293,6 +293,7 @@ BLOCKS = {
     "nox -s update -- --check": ("before", 2, "The template is at v1.1.0"),
     "nox -s update -- --data": ("before", 2, "  deleted   .github/workflows/ci.yml\n"),
     "nox -s update -- --to": ("before", 2, "From v1.0.0 to v1.1.0 of the template"),
+    "nox -s update -- --newest-updater": ("before", 2, "  conflict  pyproject.toml\n"),
     "uvx copier recopy": ("before", 0, "\n-import logging\n"),
 }
 
