@@ -1,4 +1,4 @@
-"""Getting told of a new version: the steps of the CI files, as they stand, on a stand-in forge."""
+"""Being told of new versions: the literal steps of the CI files, against a stand-in forge."""
 
 import functools
 import json
@@ -15,20 +15,28 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import commit, git, isolate
+from conftest import ROOT, commit, git, isolate
 
-TOKEN, JOB_TOKEN = "fine-grained-secret", "token-of-the-job"
-BASIC = b64encode(f"x-access-token:{TOKEN}".encode()).decode()  # as HTTP has it
+TOKEN, JOB_TOKEN, READ_TOKEN = "fine-grained-secret", "token-of-the-job", "secret-for-reading"
+
+
+def basic(token: str) -> str:
+    """A token as HTTP has it."""
+    return b64encode(f"x-access-token:{token}".encode()).decode()
+
+
 VERSION = "v1.1.0"
 TITLE = f"Update from the template to {VERSION}"
 BRANCH = f"template-update/{VERSION}"
 SCRIPT = "tools/propose_update.py"
-FILES = {
-    "github": {".github/workflows/template-update.yml", "renovate.json", SCRIPT},
-    "gitlab": {"renovate.json", SCRIPT},
+FILES = {"github": {".github/workflows/template-update.yml", SCRIPT}, "gitlab": {SCRIPT}}
+BOTS = {
+    "github": "41898282+github-actions[bot]@users.noreply.github.com",
+    "gitlab": "noreply@forge.example",
 }
+PRIVATE = "/org/private.git"
 
-# GitHub's command line, with the options that its manual lists for these commands.
+# GitHub's command line, with the options and the rules for tokens that its manual has.
 GH = """
 import argparse, json, os, subprocess, sys
 from pathlib import Path
@@ -37,34 +45,58 @@ subjects = parser.add_subparsers(dest="subject", required=True)
 for subject, options in {"pr": ["--head", "--base"], "issue": []}.items():
     verbs = subjects.add_parser(subject).add_subparsers(dest="verb", required=True)
     for verb, more in {
-        "list": ["--state", "--json", "--limit"], "create": ["--title", "--body-file"]
+        "list": ["--state", "--json", "--limit"],
+        "create": ["--title", "--body-file"],
+        "close": ["--comment"],
     }.items():
         command = verbs.add_parser(verb, allow_abbrev=False)
-        for option in ["--repo", *options, *more]:
+        for option in ["--repo", *(options if verb != "close" else []), *more]:
             command.add_argument(option)
-        command.add_argument("--draft", action="store_true")
+        if verb == "close":
+            command.add_argument("url")
+        elif verb == "create":
+            command.add_argument("--draft", action="store_true")
 args = parser.parse_args()
 path = Path(os.environ["FORGE"])
 forge = json.loads(path.read_text())
-assert args.repo == "org/cats"
+host, repository = args.repo.split("/", 1)
+assert repository == "org/cats" and host == forge["host"] == os.environ["GH_HOST"]
+cloud = host == "github.com" or host.endswith(".ghe.com")
+token = os.environ.get("GH_TOKEN" if cloud else "GH_ENTERPRISE_TOKEN")
+if not token:
+    sys.exit("To use GitHub CLI in a GitHub Actions workflow, set the GH_TOKEN variable")
+if token != "token-of-the-job" and args.subject == "issue":
+    sys.exit("GraphQL: Resource not accessible by personal access token")
+if token == "token-of-the-job" and args.subject == "pr" and args.verb != "list":
+    sys.exit("GraphQL: Resource not accessible by integration")
 if args.subject == "issue" and forge.get("no issues"):
     sys.exit("the 'org/cats' repository has disabled issues")
+git = ["git", "--git-dir", forge["repository"]]
 if args.verb == "list":
-    assert args.state == "all"
     found = forge[args.subject]
-    if args.subject == "pr":
-        found = [one for one in found if one["head"] == args.head]
+    if args.subject == "pr" and args.head:
+        found = [one for one in found if one["headRefName"] == args.head]
+    if args.state != "all":
+        found = [one for one in found if one["state"] == args.state.upper()]
     print(json.dumps([{name: one[name] for name in args.json.split(",")} for one in found]))
+    sys.exit()
+if args.verb == "close":
+    [one] = [one for one in forge[args.subject] if one["url"] == args.url]
+    one |= {"state": "CLOSED", "comment": args.comment}
+    path.write_text(json.dumps(forge))
+    if commit := forge.get("pushed meanwhile"):
+        subprocess.run([*git, "update-ref", f"refs/heads/{one['headRefName']}", commit], check=True)
     sys.exit()
 if forge.get("down") or args.draft and forge.get("no drafts"):
     reason = "Draft pull requests are not" if args.draft else "Pull requests are"
     sys.exit(f"pull request create failed: GraphQL: {reason} supported in this repository.")
 if args.subject == "pr":
-    git = ["git", "--git-dir", forge["repository"], "rev-parse", "--verify", "--quiet"]
-    subprocess.run([*git, f"refs/heads/{args.head}"], check=True, stdout=subprocess.DEVNULL)
+    known = ["rev-parse", "--verify", "--quiet", f"refs/heads/{args.head}"]
+    subprocess.run([*git, *known], check=True, stdout=subprocess.DEVNULL)
 assert args.body_file == "-"
-made = vars(args) | {"body": sys.stdin.read(), "token": os.environ["GH_TOKEN"]}
-made["url"] = f"https://forge.example/org/cats/{args.subject}/1"
+made = vars(args) | {"body": sys.stdin.read(), "token": token, "state": "OPEN"}
+made |= {"headRefName": made.get("head"), "isCrossRepository": False}
+made["url"] = f"https://forge.example/org/cats/{args.subject}/{len(forge[args.subject]) + 1}"
 forge[args.subject].append(made)
 path.write_text(json.dumps(forge))
 print(made["url"])
@@ -84,9 +116,10 @@ elif options:
     path.write_text(json.dumps(forge))
     print("View merge request: https://forge.example/org/cats/-/merge_requests/1")
 """
-# Records each command, and whether it could see the token.
+# Records each command, and the tokens that it could see.
 WRAPPER = """#!/bin/sh
-printf '%s\\n' "${{TEMPLATE_UPDATE_TOKEN:+WITH TOKEN }}{name} $*" >> "$COMMANDS"
+seen="${{TEMPLATE_UPDATE_TOKEN:+WITH TOKEN }}${{TEMPLATE_READ_TOKEN:+READING }}"
+printf '%s\\n' "$seen{name} $*" >> "$COMMANDS"
 {do}
 """
 
@@ -94,10 +127,11 @@ Done = namedtuple("Done", "code output commands")
 
 
 class Server(BaseHTTPRequestHandler):
-    """A forge's git over HTTP: everything in its folder, for the one who has the token."""
+    """A forge's git over HTTP: everything in its folder, for the one who has the right token."""
 
     def do_GET(self):
-        if self.headers.get("Authorization") != f"Basic {BASIC}":
+        token = READ_TOKEN if self.path.startswith(PRIVATE) else TOKEN
+        if self.headers.get("Authorization") != f"Basic {basic(token)}":
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="forge"')
             self.end_headers()
@@ -193,7 +227,7 @@ class Forge:
         if ci == "gitlab":
             (self.repository / "hooks/post-receive").write_text(POST_RECEIVE)
             (self.repository / "hooks/post-receive").chmod(0o755)
-        self.set(pr=[], issue=[], options=[], repository=str(self.repository))
+        self.set(pr=[], issue=[], options=[], repository=str(self.repository), host="github.com")
         self.clone = folder / "clone"
         git(folder, "clone", "--quiet", str(self.repository), str(self.clone))
         if ci == "gitlab":
@@ -226,9 +260,9 @@ class Forge:
         steps = yaml.safe_load(workflow)["jobs"]["propose"]["steps"]
         return [(step["run"], step.get("env", {})) for step in steps if "run" in step]
 
-    def run(self, which: slice = slice(None), token: str = TOKEN) -> Done:
-        """Run the job until a step fails, as a runner would. The token must not get about."""
-        url = f"http://127.0.0.1:{self.port}"
+    def run(self, which: slice = slice(None), token: str = TOKEN, read: str = "") -> Done:
+        """Run the job until a step fails, as a runner would. The tokens must not get about."""
+        server = f"https://{self['host']}"
         env = {
             "PATH": f"{self.folder}/bin{os.pathsep}{os.environ['PATH']}",
             "COMMANDS": str(self.commands),
@@ -236,13 +270,19 @@ class Forge:
             "GIT_TRACE2": str(self.trace),
         }
         if self.ci == "github":
-            env |= {"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": url}
+            env |= {"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": server}
             env |= {"GITHUB_REPOSITORY": "org/cats", "GITHUB_REF_NAME": "main"}
         else:
-            env |= {"GITLAB_CI": "true", "CI_PROJECT_URL": f"{url}/org/cats"}
+            env |= {"GITLAB_CI": "true", "CI_PROJECT_URL": f"{server}/org/cats"}
             env |= {"CI_COMMIT_BRANCH": "main", "CI_SERVER_HOST": "forge.example"}
             env |= {"TEMPLATE_UPDATE_TOKEN": token} if token else {}
+            env |= {"TEMPLATE_READ_TOKEN": read} if read else {}
         known = {"${{ github.token }}": JOB_TOKEN, "${{ secrets.TEMPLATE_UPDATE_TOKEN }}": token}
+        known["${{ secrets.TEMPLATE_READ_TOKEN }}"] = read
+        # Git finds the stand-in behind the forge's address.
+        key = f"url.http://127.0.0.1:{self.port}/org/cats.git.insteadOf"
+        env |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": key}
+        env |= {"GIT_CONFIG_VALUE_0": f"{server}/org/cats.git"}
         self.commands.write_text("")
         output = ""
         for script, own in self.steps()[which]:
@@ -261,12 +301,33 @@ class Forge:
         commands = self.commands.read_text()
         assert "Traceback" not in output
         assert "UNSEEN CODE RAN" not in output
-        for secret in (TOKEN, BASIC):
+        for secret in (TOKEN, basic(TOKEN), READ_TOKEN, basic(READ_TOKEN)):
             assert secret not in output
             for path in [self.commands, self.trace, *self.clone.rglob("*")]:
                 assert not path.is_file() or secret.encode() not in path.read_bytes(), path
-        assert not re.search(r"(?m)^WITH TOKEN (pip|python (?!\S+ propose$))", commands)
+        assert not re.search(r"(?m)^WITH TOKEN .*(pip|python (?!\S+ propose$))", commands)
+        assert not re.search(r"(?m)^(WITH TOKEN )?READING (pip|python (?!\S+ prepare$))", commands)
         return Done(done.returncode, output, commands)
+
+    def older(self, version: str, *authors: str, state: str = "OPEN", **more) -> str:
+        """Push a branch for an older version, with a commit of each author, and a pull request."""
+        branch, commit = f"template-update/{version}", "main"
+        for author in authors:
+            names = ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL")
+            line = ["git", "commit-tree", "main^{tree}", "-p", commit, "-m", f"By {author}"]
+            env = os.environ | dict.fromkeys(names, author)
+            made = subprocess.run(
+                line, cwd=self.repository, env=env, check=True, capture_output=True, text=True
+            )
+            commit = made.stdout.strip()
+        git(self.repository, "branch", branch, commit)
+        url = f"https://forge.example/org/cats/pr/{version}"
+        pull = {"headRefName": branch, "isCrossRepository": False, "url": url, "state": state}
+        self.set(pr=[*self["pr"], pull | more])
+        return url
+
+    def pulls(self) -> dict[str, dict]:
+        return {pull["url"].rpartition("/")[2]: pull for pull in self["pr"]}
 
     def branches(self) -> list[str]:
         names = git(self.repository, "for-each-ref", "--format=%(refname:short)", "refs/heads")
@@ -342,6 +403,8 @@ def test_a_detached_checkout_that_is_used_again_does_as_well(forge):
     git(here.clone, "checkout", "--quiet", "--detach")
     for left in (BRANCH, "template-update/new"):
         git(here.clone, "branch", left)
+    git(here.clone, "update-ref", "refs/template-update/prepared", "HEAD")
+    git(here.clone, "update-ref", f"refs/template-update/proposed/{VERSION}", "HEAD")
     done = here.run()
     assert done.code == 0, done.output
     assert [pull["head"] for pull in here["pr"]] == [BRANCH]
@@ -365,7 +428,9 @@ def test_where_there_are_no_drafts_it_is_a_pull_request(prepared):
     here = prepared("github", edited=True)
     here.set(**{"no drafts": True})
     assert here.run(PROPOSE).code == 0
-    assert [pull["draft"] for pull in here["pr"]] == [False]
+    [pull] = here["pr"]
+    assert pull["draft"] is False and "draft" not in pull["body"]
+    assert "\nFinish this update before you merge it:\n" in pull["body"]
 
 
 def test_without_a_token_github_gets_an_issue(prepared):
@@ -439,7 +504,8 @@ def test_nothing_is_proposed_where_there_is_nothing_new(forge, ci, token):
     here = forge(ci, version=VERSION)
     (here.clone / SCRIPT).write_text((here.clone / SCRIPT).read_text().replace("UNSEEN", "SEEN"))
     git(here.clone, "commit", "--quiet", "--all", "--message=Seen")
-    (here.clone / ".git/template-update.json").write_text("{}")  # of an earlier run
+    for left in ("json", "bundle"):  # of an earlier run
+        (here.clone / f".git/template-update.{left}").write_text("{}")
     done = here.run(token=token)
     assert done.code == 0, done.output
     assert "nothing newer than v1.1.0" in done.output
@@ -447,7 +513,8 @@ def test_nothing_is_proposed_where_there_is_nothing_new(forge, ci, token):
     assert here.branches() == ["main"] and here["pr"] == here["issue"] == here["options"] == []
 
 
-PULL = {"head": BRANCH, "isCrossRepository": False, "url": "https://forge.example/org/cats/pr/7"}
+PULL = {"headRefName": BRANCH, "isCrossRepository": False, "state": "CLOSED"}
+PULL["url"] = "https://forge.example/org/cats/pr/7"
 
 
 @pytest.mark.parametrize("token", [TOKEN, ""])
@@ -469,7 +536,7 @@ def test_a_strangers_pull_request_does_not_count(prepared):
 def test_a_version_is_told_by_one_issue(prepared):
     here = prepared("github")
     other = {"title": f"{TITLE} again", "url": "https://forge.example/org/cats/issues/1"}
-    here.set(issue=[other])
+    here.set(issue=[other | {"state": "OPEN"}])
     assert here.run(PROPOSE, token="").code == 0
     assert len(here["issue"]) == 2
     done = here.run(PROPOSE, token="")
@@ -586,10 +653,11 @@ def test_the_workflow_may_do_no_more_than_it_has_to(project):
     assert all(re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", pin) for pin in pins)
     known = [step.get("uses") for step in workflow(here, "ci")["jobs"]["check"]["steps"]]
     assert set(pins) <= set(known)
-    assert job["steps"][0]["with"] == {"persist-credentials": False}
-    assert ["secrets." in json.dumps(step) for step in job["steps"]].index(True) == (
-        len(job["steps"]) - 1
-    )
+    assert job["steps"][0]["with"] == {"fetch-depth": 0, "persist-credentials": False}
+    *before, prepare, propose = job["steps"]
+    assert "secrets." not in json.dumps(before) and "env" not in workflow(here, "template-update")
+    assert prepare["env"].keys() == {"TEMPLATE_READ_TOKEN"}
+    assert propose["env"].keys() == {"GH_TOKEN", "TEMPLATE_UPDATE_TOKEN"}
 
 
 def test_gitlabs_schedule_runs_this_job_alone(project):
@@ -601,16 +669,29 @@ def test_gitlabs_schedule_runs_this_job_alone(project):
         {"if": "$CI_COMMIT_BRANCH || $CI_COMMIT_TAG"},  # what runs a job that has no rules
     ]
     assert jobs["template-update"]["interruptible"] is False
+    assert jobs["template-update"]["variables"] == {"GIT_DEPTH": "0"}
 
 
-@pytest.mark.parametrize("ci", FILES)
-def test_renovate_finds_the_template(project, ci):
-    settings = json.loads((project(ci) / "renovate.json").read_text())
+def test_the_settings_for_renovate_find_the_template(project):
+    settings = renovate_settings()
     assert settings["enabledManagers"] == ["copier"]
-    answers = yaml.safe_load((project(ci) / ".copier-answers.yml").read_text())
+    answers = yaml.safe_load((project("github") / ".copier-answers.yml").read_text())
     [rule] = settings["packageRules"]
     [pattern] = rule["matchDepNames"]
     assert re.search(pattern.strip("/"), answers["_src_path"])
     old, new = re.findall("'(.*?)'", rule["overridePackageName"])
     address = re.sub(old, new, answers["_src_path"])
     assert address == "https://github.com/org/gpu-ml-template"
+
+
+def test_the_settings_for_renovate_fit_their_schema(tmp_path):
+    (tmp_path / "renovate.json").write_text(json.dumps(renovate_settings()))
+    check = [Path(sys.executable).parent / "check-jsonschema", "--builtin-schema=vendor.renovate"]
+    done = subprocess.run([*check, tmp_path / "renovate.json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def renovate_settings() -> dict:
+    """The settings that docs/updating.md offers."""
+    page = (ROOT / "docs/updating.md").read_text()
+    return json.loads(re.search(r"```json\n(.*?)```", page, re.DOTALL)[1])
