@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, commit, git, isolate
+from packaging.version import Version
 
 TOKEN, JOB_TOKEN, READ_TOKEN = "fine-grained-secret", "token-of-the-job", "secret-for-reading"
 
@@ -119,7 +121,7 @@ elif options:
 # Records each command, and the tokens that it could see.
 WRAPPER = """#!/bin/sh
 seen="${{TEMPLATE_UPDATE_TOKEN:+WITH TOKEN }}${{TEMPLATE_READ_TOKEN:+READING }}"
-printf '%s\\n' "$seen{name} $*" >> "$COMMANDS"
+printf '%s\\n' "$seen"'{name} '"$*" >> "$COMMANDS"
 {do}
 """
 
@@ -553,6 +555,340 @@ def test_a_branch_that_is_there_is_left_alone(prepared, ci):
     assert done.output == f"Proposed already: the branch {BRANCH} is there.\n"
     assert git(here.repository, "rev-parse", BRANCH) == git(here.repository, "rev-parse", "main")
     assert here["pr"] == here["options"] == []
+
+
+# The barrier between the two steps
+
+HOSTILE_HOOK = "#!/bin/sh\necho UNSEEN CODE RAN; env > {leak}\n"
+# The worst that files of a new version could do to the clone, by an updater that refuses nothing.
+HOSTILE_UPDATER = """
+import os, re, shutil, sys
+from pathlib import Path
+if "--check" in sys.argv:
+    sys.exit(2)
+Path("tools/propose_update.py").write_text("print('UNSEEN CODE RAN')")
+Path("tools/json.py").write_text("print('UNSEEN CODE RAN')")
+Path(".gitattributes").write_text("* filter=evil")
+git = Path(".git")
+git.unlink() if git.is_file() else shutil.rmtree(git)
+(git / "hooks").mkdir(parents=True)
+evil = "sh -c 'echo UNSEEN CODE RAN >&2'"
+(git / "config").write_text(
+    f'[core]\\n\\tfsmonitor = "{evil}"\\n[filter "evil"]\\n\\tclean = "{evil}"\\n'
+)
+answers = Path(".copier-answers.yml")
+answers.write_text(re.sub("_commit: .*", "_commit: v1.1.0", answers.read_text()))
+print("NO BUILDS" if os.environ.get("UV_NO_BUILD") else "BUILDS")
+"""
+
+
+def everything(folder: Path) -> dict[str, tuple]:
+    """All files and links of a checkout, its git folder included, but what `prepare` leaves."""
+    return {
+        str(path.relative_to(folder)): (path.lstat().st_mode, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith("template-update.")
+    }
+
+
+@pytest.mark.parametrize("ci", FILES)
+def test_prepare_changes_nothing_in_the_checkout(forge, ci):
+    here = forge(ci, edited=True)
+    before = everything(here.clone)
+    assert here.run(slice(-1)).code == 0
+    assert everything(here.clone) == before
+    assert {path.name for path in (here.clone / ".git").glob("template-update*")} == {
+        "template-update.json",
+        "template-update.bundle",
+    }
+
+
+def test_a_template_that_renders_into_git_folders_runs_nothing(forge, own_template, monkeypatch):
+    here = forge("github")
+    leak = here.folder / "leak"
+    for name in ("post-checkout", "post-commit", "post-index-change", "pre-push", "pre-commit"):
+        hook = own_template / "template/{{ '.git' }}/hooks" / name
+        hook.parent.mkdir(parents=True, exist_ok=True)
+        hook.write_text(HOSTILE_HOOK.format(leak=leak))
+        hook.chmod(0o755)
+    (script,) = own_template.glob("template/tools/*propose_update.py*")
+    script.write_text("import os\nprint('UNSEEN CODE RAN', os.environ)\n")
+    commit(own_template, tag=VERSION)
+    here.run(slice(-1))  # the updater may refuse such a version
+    before = everything(here.clone)
+    done = here.run(PROPOSE)
+    assert done.code == 0, done.output
+    assert not leak.exists()
+    assert (here.clone / SCRIPT).read_bytes() == before[SCRIPT][1]
+
+
+def test_an_updater_that_refuses_nothing_cannot_reach_the_checkout(forge):
+    here = forge("github")
+    (here.clone / "tools/update.py").write_text(HOSTILE_UPDATER)
+    git(here.clone, "commit", "--quiet", "--all", "--message=Work")
+    before = everything(here.clone)
+    done = here.run(slice(-1))
+    assert done.code == 0, done.output
+    assert "\nNO BUILDS\n" in f"\n{done.output}"
+    assert everything(here.clone) == before
+    done = here.run(PROPOSE)
+    assert done.code == 0, done.output
+    assert "UNSEEN CODE RAN" in here.file(SCRIPT)  # proposed, and not run
+    assert [pull["headRefName"] for pull in here["pr"]] == [BRANCH]
+
+
+def test_hooks_of_the_checkout_do_not_run_with_the_token(prepared):
+    here = prepared("github")
+    leak = here.folder / "leak"
+    for name in ("pre-push", "reference-transaction"):
+        hook = here.clone / ".git/hooks" / name
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(HOSTILE_HOOK.format(leak=leak))
+        hook.chmod(0o755)
+    assert here.run(PROPOSE).code == 0
+    assert not leak.exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": "--upload-pack=touch owned"},
+        {"version": "../../heads/main"},
+        {"version": "v1.1.0\n"},
+        {"version": ["v1.1.0"]},
+        {"draft": "no"},
+        {"text": ["x"]},
+        {"text": "\0"},
+        {"summary": "\ud800"},
+        {"repo": "org/dogs"},
+        None,
+    ],
+    ids=str,
+)
+def test_a_note_in_another_form_is_refused(prepared, change):
+    here = prepared("github")
+    note = here.clone / ".git/template-update.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | change) if change else "[]")
+    done = here.run(PROPOSE)
+    assert done.code == 1
+    assert done.output == (
+        "propose_update: .git/template-update.json is not what `prepare` writes."
+        " Run the whole job again.\n"
+    )
+    assert here.branches() == ["main"] and here["pr"] == []
+
+
+def test_a_bundle_that_is_not_one_commit_on_top_of_the_checkout_is_refused(prepared):
+    here = prepared("gitlab")
+    other = here.folder / "other"
+    git(here.folder, "clone", "--quiet", str(here.repository), str(other))
+    git(other, "switch", "--quiet", "--create", "template-update/new")
+    for _ in range(2):
+        git(other, "commit", "--quiet", "--allow-empty", "--message=Theirs")
+    bundle = here.clone / ".git/template-update.bundle"
+    git(other, "bundle", "create", "--quiet", str(bundle), "template-update/new")
+    done = here.run(PROPOSE)
+    assert done.code == 1
+    assert "is not one commit on top of this checkout. Run the whole job again." in done.output
+    assert here.branches() == ["main"] and here["options"] == []
+
+
+# GitHub Enterprise Server
+
+
+@pytest.mark.parametrize("host", ["github.com", "acme.ghe.com", "github.acme.example"])
+@pytest.mark.parametrize("token", [TOKEN, ""])
+def test_gh_talks_to_the_server_that_runs_the_job(prepared, host, token):
+    here = prepared("github")
+    here.set(host=host)
+    done = here.run(PROPOSE, token=token)
+    assert done.code == 0, done.output
+    [made] = here["pr"] + here["issue"]
+    assert made["token"] == (token or JOB_TOKEN) and made["url"] in done.output
+
+
+# A private template
+
+
+@pytest.fixture
+def private(forge, template):
+    """A forge whose project comes from a template on a server that wants a token."""
+
+    def make(ci: str, server: str = "http://ci@127.0.0.1:{port}") -> Forge:
+        here = forge(ci)
+        newer = Path(os.environ["GIT_CONFIG_GLOBAL"]).parents[1] / "template"
+        git(here.folder, "clone", "--quiet", "--bare", str(newer), f"{here.folder}/forge{PRIVATE}")
+        answers = here.clone / ".copier-answers.yml"
+        source = server.format(port=here.port) + PRIVATE
+        answers.write_text(re.sub("_src_path: .*", f"_src_path: {source}", answers.read_text()))
+        git(here.clone, "commit", "--quiet", "--all", "--message=Work")
+        return here
+
+    return make
+
+
+@pytest.mark.parametrize("ci", FILES)
+def test_a_private_template_is_read_with_its_own_token(private, ci):
+    here = private(ci)
+    done = here.run(slice(-1), read=READ_TOKEN)
+    assert done.code == 0, done.output
+    assert (here.clone / ".git/template-update.bundle").exists()
+    assert "READING git" in done.commands  # so `run` would see it elsewhere
+
+
+def test_without_that_token_a_private_template_is_out_of_reach(private):
+    done = private("github").run(slice(-1))
+    assert done.code == 1
+    assert "/org/private.git cannot be reached" in done.output
+
+
+def test_the_token_for_reading_goes_to_the_templates_server_alone(private):
+    here = private("github", "http://localhost:{port}")
+    key = f"url.http://127.0.0.1:{here.port}{PRIVATE}.insteadOf"
+    settings = here.folder / "gitconfig"
+    settings.write_text("")
+    git(
+        here.folder,
+        "config",
+        "--file",
+        str(settings),
+        key,
+        f"http://localhost:{here.port}{PRIVATE}",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+        done = here.run(slice(-1), read=READ_TOKEN)
+    assert done.code == 1
+    assert "cannot be reached" in done.output
+
+
+def test_the_token_for_reading_needs_an_https_address(private):
+    done = private("github", "ssh://git@forge.example").run(slice(-1), read=READ_TOKEN)
+    assert done.code == 1
+    assert done.output.endswith(
+        "propose_update: TEMPLATE_READ_TOKEN cannot read ssh://git@forge.example/org/private.git,"
+        " which is no https address. Put one into _src_path in .copier-answers.yml, or delete the"
+        " token.\n"
+    )
+
+
+# Older proposals
+
+BOT, PERSON = BOTS["github"], "ada@example.org"
+
+
+def test_a_pull_request_closes_the_older_ones_of_the_bot(prepared):
+    here = prepared("github")
+    here.older("v1.0.1", BOT)
+    here.older("v1.1.0rc1", BOT)
+    done = here.run(PROPOSE)
+    assert done.code == 0, done.output
+    pulls = here.pulls()
+    new = next(pull["url"] for pull in here["pr"] if pull["headRefName"] == BRANCH)
+    for version in ("v1.0.1", "v1.1.0rc1"):
+        assert pulls[version]["state"] == "CLOSED"
+        assert pulls[version]["comment"] == f"The template is at v1.1.0 now: {new} replaces this."
+    assert here.branches() == ["main", BRANCH]
+    assert pulls[new.rpartition("/")[2]]["state"] == "OPEN"
+    assert "stay open" not in pulls[new.rpartition("/")[2]]["body"]
+
+
+@pytest.mark.parametrize(
+    "authors", [(BOT, PERSON), (PERSON,), (BOT, "1+web@users.noreply.github.com")], ids=str
+)
+def test_a_branch_with_somebodys_commits_stays_and_is_named(prepared, authors):
+    here = prepared("github")
+    url = here.older("v1.0.1", *authors)
+    assert here.run(PROPOSE).code == 0
+    assert here.pulls()["v1.0.1"]["state"] == "OPEN"
+    assert here.branches() == ["main", "template-update/v1.0.1", BRANCH]
+    [body] = [pull["body"] for pull in here["pr"] if "body" in pull]
+    assert (
+        f"These older proposals stay open. Close each when you need no more of it:\n\n* {url}\n"
+        in body
+    )
+
+
+def test_a_push_in_the_last_moment_wins(prepared):
+    here = prepared("github")
+    here.older("v1.0.1", BOT)
+    here.set(**{"pushed meanwhile": git(here.repository, "rev-parse", "main").strip()})
+    assert here.run(PROPOSE).code == 0
+    assert here.branches() == ["main", "template-update/v1.0.1", BRANCH]
+
+
+def test_what_is_not_an_older_proposal_of_the_bot_stays_as_it_is(prepared):
+    here = prepared("github")
+    others = [
+        here.older("v2.0.0", BOT),
+        here.older("notes", BOT),
+        here.older("v1.0.0.dev1", BOT),
+        here.older("v0.8.0", BOT, isCrossRepository=True),
+        here.older("v0.9.0", BOT, headRefName="v0.9.0"),
+        here.older("v0.7.0", BOT, state="MERGED"),
+    ]
+    before, branches = here["pr"], here.branches()
+    assert here.run(PROPOSE).code == 0
+    assert here["pr"][:-1] == before and len(before) == len(others)
+    assert here.branches() == sorted([*branches, BRANCH])
+
+
+@pytest.mark.parametrize("token", [TOKEN, ""])
+def test_older_issues_are_closed_too(prepared, token):
+    here = prepared("github")
+    titles = {
+        "Update from the template to v1.0.1": "CLOSED",
+        "Update from the template to v2.0.0": "OPEN",
+        "Update from the template to v1.0.1, please": "OPEN",
+        "Re: Update from the template to v1.0.1": "OPEN",
+    }
+    issues = [
+        {"title": title, "state": "OPEN", "url": f"https://forge.example/org/cats/issues/{title}"}
+        for title in titles
+    ]
+    here.set(issue=issues)
+    done = here.run(PROPOSE, token=token)
+    assert done.code == 0, done.output
+    found = {issue["title"]: issue for issue in here["issue"]}
+    assert {title: found[title]["state"] for title in titles} == titles
+    [made] = [one for one in here["pr"] + here["issue"] if "body" in one]
+    assert made["state"] == "OPEN"
+    assert made["url"] in found["Update from the template to v1.0.1"]["comment"]
+
+
+def test_an_issue_names_the_pull_requests_that_it_cannot_close(prepared):
+    here = prepared("github")
+    url = here.older("v1.0.1", BOT)
+    assert here.run(PROPOSE, token="").code == 0
+    [issue] = here["issue"]
+    assert f"* {url}\n" in issue["body"]
+    assert here.pulls()["v1.0.1"]["state"] == "OPEN"
+
+
+def test_gitlabs_job_deletes_older_branches_of_the_bot_and_names_them(prepared):
+    here = prepared("gitlab")
+    here.older("v1.0.1", BOTS["gitlab"])
+    here.older("v1.0.2", BOTS["gitlab"], PERSON)
+    here.older("v2.0.0", BOTS["gitlab"])
+    done = here.run(PROPOSE)
+    assert done.code == 0, done.output
+    [options] = here["options"]
+    assert (
+        "\\nThis replaces older proposals, whose branches the job deletes:\\n\\n"
+        "* `template-update/v1.0.1`\\n\\n"
+        "Others have committed to these older proposals, so they stay:\\n\\n"
+        "* `template-update/v1.0.2`\\n"
+    ) in options[-1]
+    kept = ["template-update/v1.0.2", BRANCH, "template-update/v2.0.0"]
+    assert here.branches() == ["main", *kept]
+
+
+def test_versions_are_in_the_order_of_pep_440(project):
+    order = runpy.run_path(str(project("github") / SCRIPT))["order"]
+    names = "0.9 1.0a1 1.0a2 1.0b1 1.0rc1 1.0rc1.post1 1.0 1.0.post0 1.0.post1 1.0.1 1.9 1.10"
+    names = [f"v{name}" for name in names.split()]
+    assert sorted(names[::-1], key=order) == names == sorted(names, key=Version)
+    assert order("v1.0") == order("1.0.0") and order("notes") == order("v1.0.0-3-gabc") == ()
 
 
 # What turns the job red

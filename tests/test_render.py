@@ -113,7 +113,7 @@ def test_every_file_parses_and_holds_no_jinja(rendered):
         for typed in ("{{ 7*7 }}", "{% x %}"):  # answers that look like Jinja stay as they are
             text = text.replace(typed, "")
         assert "{%" not in text and "{#" not in text, name
-        if not name.endswith(".py"):  # which has braces of their own
+        if not name.endswith(".py"):  # which has braces of its own
             assert "{{" not in text.replace("${{", ""), name
 
 
