@@ -315,11 +315,16 @@ class Forge:
         """Push a branch for an older version, with a commit of each author, and a pull request."""
         branch, commit = f"template-update/{version}", "main"
         for author in authors:
-            names = ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL")
+            who, _, committer = author.partition(" committed by ")
+            names = {"GIT_AUTHOR_EMAIL": who, "GIT_COMMITTER_EMAIL": committer or who}
             line = ["git", "commit-tree", "main^{tree}", "-p", commit, "-m", f"By {author}"]
-            env = os.environ | dict.fromkeys(names, author)
             made = subprocess.run(
-                line, cwd=self.repository, env=env, check=True, capture_output=True, text=True
+                line,
+                cwd=self.repository,
+                env=os.environ | names,
+                check=True,
+                capture_output=True,
+                text=True,
             )
             commit = made.stdout.strip()
         git(self.repository, "branch", branch, commit)
@@ -794,7 +799,7 @@ def test_a_pull_request_closes_the_older_ones_of_the_bot(prepared):
 
 
 @pytest.mark.parametrize(
-    "authors", [(BOT, PERSON), (PERSON,), (BOT, "1+web@users.noreply.github.com")], ids=str
+    "authors", [(BOT, PERSON), (PERSON,), (f"{BOT} committed by {PERSON}",)], ids=str
 )
 def test_a_branch_with_somebodys_commits_stays_and_is_named(prepared, authors):
     here = prepared("github")
@@ -830,6 +835,7 @@ def test_what_is_not_an_older_proposal_of_the_bot_stays_as_it_is(prepared):
     before, branches = here["pr"], here.branches()
     assert here.run(PROPOSE).code == 0
     assert here["pr"][:-1] == before and len(before) == len(others)
+    assert "stay open" not in here["pr"][-1]["body"]
     assert here.branches() == sorted([*branches, BRANCH])
 
 
@@ -846,11 +852,13 @@ def test_older_issues_are_closed_too(prepared, token):
         {"title": title, "state": "OPEN", "url": f"https://forge.example/org/cats/issues/{title}"}
         for title in titles
     ]
-    here.set(issue=issues)
+    old = {"title": "Update from the template to v0.9.0", "state": "CLOSED", "url": "old"}
+    here.set(issue=[*issues, old])
     done = here.run(PROPOSE, token=token)
     assert done.code == 0, done.output
     found = {issue["title"]: issue for issue in here["issue"]}
     assert {title: found[title]["state"] for title in titles} == titles
+    assert found[old["title"]] == old
     [made] = [one for one in here["pr"] + here["issue"] if "body" in one]
     assert made["state"] == "OPEN"
     assert made["url"] in found["Update from the template to v1.0.1"]["comment"]
