@@ -70,15 +70,10 @@ def test_workflows_fit_their_schema_and_zizmor_finds_nothing(projects, ci):
     assert done.returncode == 0, done.stdout
 
 
-def test_the_other_files_fit_their_schemas(projects):
-    for schema, name, cis in (
-        ("gitlab-ci", ".gitlab-ci.yml", ["gitlab"]),
-        ("renovate", "renovate.json", ["github", "gitlab"]),
-    ):
-        files = [projects[ci] / name for ci in cis]
-        line = [BIN / "check-jsonschema", f"--builtin-schema=vendor.{schema}"]
-        done = run(*line, *files, cwd=ROOT)
-        assert done.returncode == 0, done.stdout
+def test_gitlabs_file_fits_its_schema(projects):
+    line = [BIN / "check-jsonschema", "--builtin-schema=vendor.gitlab-ci"]
+    done = run(*line, projects["gitlab"] / ".gitlab-ci.yml", cwd=ROOT)
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("ci", ["github", TEMPLATE])

@@ -16,11 +16,10 @@ from copier import run_copy
 
 FRAMEWORKS = ("tensorflow", "jax", "torch")
 LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "none")
-TOLD = {"renovate.json", "tools/propose_update.py"}
 CIS = {
     "github": {f".github/workflows/{name}.yml" for name in ("audit", "ci", "template-update")}
-    | TOLD,
-    "gitlab": {".gitlab-ci.yml", *TOLD},
+    | {"tools/propose_update.py"},
+    "gitlab": {".gitlab-ci.yml", "tools/propose_update.py"},
     "none": set(),
 }
 PACKAGES = ("p", "a_package_name_of_thirty_chars")
@@ -119,7 +118,7 @@ def test_every_file_parses_and_holds_no_jinja(rendered):
         for typed in ("{{ 7*7 }}", "{% x %}"):  # answers that look like Jinja stay as they are
             text = text.replace(typed, "")
         assert "{%" not in text and "{#" not in text, name
-        if not name.endswith((".py", "renovate.json")):  # which have braces of their own
+        if not name.endswith(".py"):  # which has braces of its own
             assert "{{" not in text.replace("${{", ""), name
 
 
