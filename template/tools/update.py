@@ -199,14 +199,19 @@ def check_state() -> None:
 def alone() -> object:
     """A lock that no other update of this project gets until this process ends."""
     try:
+        return locked(journal().with_name(f"{journal().name}.lock"), wait=False)
+    except OSError:
+        raise Refused("another update of this project is at work") from None
+
+
+def locked(path: Path, wait: bool) -> object:
+    """A lock that no other process gets until this object goes; OSError if it is taken."""
+    try:
         import fcntl
     except ImportError:
         return None
-    handle = journal().with_name(f"{journal().name}.lock").open("w")
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise Refused("another update of this project is at work") from None
+    handle = path.open("w")
+    fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     return handle
 
 
@@ -312,6 +317,38 @@ def url_of(source: str) -> str:
     return source.removeprefix("git+")
 
 
+def fetch(*args: str) -> str:
+    """Run git, which fetches; return what it says if it fails.
+
+    A pack appears as a whole, loose objects one by one; and nothing goes on in the background.
+    """
+    command = ["git", "-c", "fetch.unpackLimit=1", "-c", "transfer.unpackLimit=1"]
+    command += ["-c", "gc.auto=0", "-c", "maintenance.auto=false", *args]
+    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"} if not sys.stdin.isatty() else None
+    done = subprocess.run(command, capture_output=True, env=env)
+    said = done.stderr.decode(errors="replace").strip()
+    return (said or "no reason given") if done.returncode else ""
+
+
+def intact(repository: Path) -> bool:
+    """Whether all that the refs need is there, and no fetch was killed while it wrote a ref."""
+    if any(repository.rglob("*.lock")):
+        return False
+    # `git fsck --connectivity-only` does not see that a pack was cut off.
+    return asks(f"--git-dir={repository}", "rev-list", "--objects", "--all", "--quiet") is not None
+
+
+def clone(url: str, here: Path) -> str:
+    """Put a fresh clone in the place of this folder; return what git says if it fails."""
+    with tempfile.TemporaryDirectory(dir=here.parent) as scratch:
+        if failure := fetch("clone", "--quiet", "--mirror", "--", url, f"{scratch}/git"):
+            return failure
+        if here.exists():
+            here.rename(f"{scratch}/damaged")
+        Path(scratch, "git").rename(here)
+    return ""
+
+
 def mirror(source: str) -> tuple[Path, dict[str, str]]:
     """A repository here that has the template, and settings that lead git to it.
 
@@ -323,29 +360,23 @@ def mirror(source: str) -> tuple[Path, dict[str, str]]:
     url = url_of(source)
     here = cache() / f"template-{digest(url)[:12]}.git"
     here.parent.mkdir(parents=True, exist_ok=True)
-    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0"} if not sys.stdin.isatty() else None
-    if here.exists():
-        fetch = ["git", f"--git-dir={here}", "remote", "update", "--prune"]
-        done = subprocess.run(fetch, capture_output=True, env=env)
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
+    lock = locked(here.with_name(f".{here.name}.lock"), wait=True)  # noqa: F841  (until the return)
+    damaged = here.exists() and not intact(here)
+    if damaged:
+        print(f"update: the copy in {here} is damaged: cloning it again", file=sys.stderr)
+    if here.exists() and not damaged:
+        if failure := fetch(f"--git-dir={here}", "remote", "update", "--prune"):
             print(
-                f"update: {url} does not answer ({said[-1] if said else 'no reason given'});"
+                f"update: {url} does not answer ({failure.splitlines()[-1]});"
                 " going on with what was fetched last time",
                 file=sys.stderr,
             )
-    else:
-        with tempfile.TemporaryDirectory(dir=here.parent) as scratch:
-            clone = ["git", "clone", "--quiet", "--mirror", "--", url, f"{scratch}/git"]
-            done = subprocess.run(clone, capture_output=True, env=env)
-            if done.returncode:
-                said = done.stderr.decode(errors="replace").strip()
-                raise Refused(
-                    f"the template at {url} cannot be reached. git says:\n{said}\nCheck the"
-                    " network, your access, and _src_path in the answers file"
-                )
-            with contextlib.suppress(OSError):  # another update was faster
-                Path(scratch, "git").rename(here)
+    elif failure := clone(url, here):
+        after = f". The update then replaces {here}, which is damaged" if damaged else ""
+        raise Refused(
+            f"the template at {url} cannot be reached. git says:\n{failure}\nCheck the"
+            f" network, your access, and _src_path in the answers file{after}"
+        )
     count = int(os.environ.get("GIT_CONFIG_COUNT", 0))
     lead = {f"GIT_CONFIG_KEY_{count}": f"url.{here.as_uri()}.insteadOf"}
     lead |= {f"GIT_CONFIG_VALUE_{count}": url, "GIT_CONFIG_COUNT": str(count + 1)}
@@ -405,6 +436,8 @@ def render(
             f"this project was made from {answers['_commit']}, and {error}. If the template was"
             f" moved, put the release nearest to it into _commit in {args.answers_file} and commit"
         ) from None
+    # Copier killed while it makes a worktree leaves a cache of which it can fetch nothing any more.
+    os.environ["COPIER_CACHE_DIR"] = str(scratch / "cache")
     rendered = []
     for folder, version, data in (
         (scratch / "old", was, {}),
@@ -1042,7 +1075,9 @@ def check(args: argparse.Namespace, answers: dict) -> int:
     """Say whether there is a newer version."""
     command = [sys.executable, "-m", "copier", "check-update", "--output-format=json"]
     command += [f"--answers-file={args.answers_file}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory(prefix="update-") as scratch:
+        env = {**os.environ, "COPIER_CACHE_DIR": scratch}  # see render
+        done = subprocess.run(command, capture_output=True, text=True, env=env)
     if done.returncode:
         raise Refused(f"Copier says: {done.stderr.strip()}")
     found = json.loads(done.stdout)
