@@ -57,15 +57,21 @@ def isolate(patch: pytest.MonkeyPatch, home: Path, template: Path) -> None:
     patch.setenv("COPIER_CACHE_DIR", str(home / "cache"))
 
 
+def git_files(folder: str = ".") -> list[str]:
+    """What git has of this repository or would add to it: no bytecode, no caches, no builds."""
+    listing = git(
+        ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", folder
+    )
+    return [name for name in listing.split("\0") if (ROOT / name).is_file()]
+
+
 @pytest.fixture(scope="session")
 def files(tmp_path_factory) -> Path:
     """The working tree with its uncommitted work and without what git ignores."""
-    listing = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     folder = tmp_path_factory.mktemp("files")
-    for name in listing.split("\0"):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    for name in git_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
     return folder
 
 

@@ -11,7 +11,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, git_files
 from copier import run_copy
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -314,8 +314,8 @@ def test_no_link_of_a_page_is_dead(pages, copy, tmp_path):
 
 def test_no_link_of_the_code_is_dead():
     found = {}
-    for path in (ROOT / "template").rglob("*"):
-        if path.is_file() and path.suffix not in (".png", ".txt"):
+    for path in map(ROOT.joinpath, git_files("template")):
+        if path.suffix not in (".png", ".txt"):
             links = re.findall(re.escape(SITE) + r"blob/main/[\w./#-]+\w", path.read_text())
             some = [link for link in links if dead(f"[x]({link})", ROOT)]
             found |= {str(path): some} if some else {}
@@ -331,8 +331,8 @@ def test_a_dead_link_is_found(link):
 
 def test_what_files_say_of_the_projects_readme_is_there(pages):
     """Such as: see "Resuming" in README.md."""
-    for path in (ROOT / "template").rglob("*"):
-        if path.is_file() and path.suffix != ".txt":
+    for path in map(ROOT.joinpath, git_files("template")):
+        if path.suffix != ".txt":
             text = path.read_text()
             for pattern in (r'"([A-Z][\w ]+)" in README\.md', r'README(?:\.md)?, "([A-Z][\w ]+)"'):
                 for heading in re.findall(pattern, text):

@@ -15,6 +15,7 @@ import yaml
 from conftest import commit, git
 
 OFF = {"MLFLOW_DISABLE_TELEMETRY": "true", "RAY_USAGE_STATS_ENABLED": "0"}
+OFF["ORT_DISABLE_TELEMETRY"] = "1"
 OFF["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
 SECRET = "hunter2-of-mine"
 SECRETS = [".env", ".env.local", "src/cats/.env", "notebooks/.env"]
@@ -31,6 +32,7 @@ def project(copy, tmp_path) -> Path:
 def test_images_and_clusters_report_nothing(project):
     dockerfile = (project / ".devcontainer/Dockerfile").read_text()
     base = re.search(r"^FROM \S+ AS base$(.*?)^FROM", dockerfile, re.MULTILINE | re.DOTALL)[1]
+    base = base.replace("\\\n", "")
     for name, value in OFF.items():
         assert re.search(rf"^ENV .*\b{name}={value}( |$)", base, re.MULTILINE), name
     job = yaml.safe_load((project / "deploy/rayjob.yaml").read_text())
@@ -38,13 +40,23 @@ def test_images_and_clusters_report_nothing(project):
     assert {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in head["env"]  # it is the reporter
 
 
-@pytest.mark.parametrize(("given", "then"), [(None, "0"), ("1", "1")])
-def test_ray_reports_nothing_unless_somebody_wants_it(project, monkeypatch, given, then):
-    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+@pytest.mark.parametrize(
+    ("name", "given", "then"),
+    [
+        ("RAY_USAGE_STATS_ENABLED", None, "0"),
+        ("RAY_USAGE_STATS_ENABLED", "1", "1"),
+        ("ORT_DISABLE_TELEMETRY", None, "1"),
+        ("ORT_DISABLE_TELEMETRY", "0", "0"),
+    ],
+)
+def test_the_package_reports_nothing_unless_somebody_wants_it(
+    project, monkeypatch, name, given, then
+):
+    monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(project / "src"))
     if given:
-        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", given)
-    show = "import os, cats; print(os.environ['RAY_USAGE_STATS_ENABLED'])"
+        monkeypatch.setenv(name, given)
+    show = f"import os, cats; print(os.environ[{name!r}])"
     assert subprocess.check_output([sys.executable, "-c", show], text=True) == f"{then}\n"
 
 

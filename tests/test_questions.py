@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 import yaml
-from conftest import ROOT, commit, git
+from conftest import ROOT, commit, git, git_files
 from copier import run_copy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -201,7 +201,7 @@ def test_reserved_names_cover_python():
 def test_reserved_names_cover_imports_and_dependencies():
     imported = {
         module.lower()
-        for path in (ROOT / "template").rglob("*.py*")
+        for path in map(ROOT.joinpath, git_files("template"))
         if path.name.endswith((".py", ".py.jinja"))
         # these have an environment of their own, without the project
         and path.name not in ("update.py", "audit.py", "sbom.py")

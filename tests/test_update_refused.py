@@ -60,15 +60,100 @@ def test_it_works_without_a_network_once_the_template_was_fetched(project, relea
     assert (project / "new.txt").exists()
 
 
-# Bad input.
-
-
-def test_a_template_that_cannot_be_reached(project, tmp_path):
+def own_cache(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A cache with nothing but the tool's environment, and the variable that names it."""
     home = tmp_path / "cache/gpu-ml-template"
     home.mkdir(parents=True)
     for path in Path(os.environ["XDG_CACHE_HOME"], "gpu-ml-template").glob("copier-*"):
         (home / path.name).symlink_to(path)
-    env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "GIT_CONFIG_GLOBAL": offline(tmp_path)}
+    return home, {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+
+def lose_an_object(mirror: Path) -> None:
+    tree = git(mirror, "rev-parse", "HEAD^{tree}").strip()
+    [pack] = mirror.glob("objects/pack/*.pack")
+    data = pack.read_bytes()
+    for path in mirror.glob("objects/pack/*"):
+        path.unlink()
+    subprocess.run(["git", "unpack-objects", "-q"], cwd=mirror, input=data, check=True)
+    (mirror / "objects" / tree[:2] / tree[2:]).unlink()
+
+
+def cut_a_pack_off(mirror: Path) -> None:
+    for pack in mirror.glob("objects/pack/*.pack"):
+        pack.chmod(0o644)
+        os.truncate(pack, 100)
+
+
+def leave_a_lock(mirror: Path) -> None:
+    """What a fetch leaves that is killed while it writes a ref."""
+    (mirror / "refs/tags/v1.1.0.lock").touch()
+
+
+@pytest.fixture(params=[lose_an_object, cut_a_pack_off, leave_a_lock])
+def damaged(request, project, release, tmp_path) -> tuple[Path, dict[str, str]]:
+    """A copy of the template that was damaged before a release, and the variable of its cache."""
+    home, env = own_cache(tmp_path)
+    assert update(project, "--check", **env).returncode == 0
+    [mirror] = home.glob("template-*.git")
+    request.param(mirror)
+    release({"template/new.txt": "new\n"})
+    return mirror, env
+
+
+def test_a_damaged_copy_of_the_template_heals(project, damaged):
+    mirror, env = damaged
+    done = update(project, **env)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == f"update: the copy in {mirror} is damaged: cloning it again\n"
+    assert (project / "new.txt").exists()
+    git(mirror, "fsck", "--strict")
+    names = {path.name for path in mirror.parent.iterdir() if path.name[:7] != "copier-"}
+    assert names == {mirror.name, f".{mirror.name}.lock"}
+    assert update(project, "--check", **env).stderr == ""
+
+
+def test_a_damaged_copy_without_a_network(project, damaged, tmp_path):
+    mirror, env = damaged
+    last = refused(project, **env, GIT_CONFIG_GLOBAL=offline(tmp_path))
+    assert last.startswith("Check the network, your access")
+    assert last.endswith(f"The update then replaces {mirror}, which is damaged.")
+    assert update(project, **env).returncode == 0
+
+
+def test_what_is_fetched_comes_as_a_whole(project, release, tmp_path):
+    """As a pack: an update that is killed leaves no half of it."""
+    home, env = own_cache(tmp_path)
+    assert update(project, "--check", **env).returncode == 0
+    release({"template/new.txt": "new\n"})
+    assert update(project, "--check", **env).returncode == 2
+    [mirror] = home.glob("template-*.git")
+    assert len([*mirror.glob("objects/pack/*.pack")]) == 2
+    assert [*mirror.glob("objects/[0-9a-f][0-9a-f]")] == []
+
+
+def test_a_damaged_cache_of_copier(project, release):
+    """Copier that is killed while it makes a worktree leaves one without a commit."""
+    [cached] = Path(os.environ["COPIER_CACHE_DIR"]).glob("*.git")
+    worktree = cached / "worktrees/killed"
+    worktree.mkdir(parents=True)
+    (worktree / "HEAD").write_text("0" * 40 + "\n")
+    (worktree / "commondir").write_text("../..\n")
+    (worktree / "gitdir").write_text(f"{cached}/nowhere/.git\n")
+    release({"template/new.txt": "new\n"})
+    with pytest.raises(subprocess.CalledProcessError):
+        git(cached, "remote", "update")
+    assert update(project, "--check").returncode == 2
+    done = update(project)
+    assert done.returncode == 0, done.stderr
+    assert (project / "new.txt").exists()
+
+
+# Bad input.
+
+
+def test_a_template_that_cannot_be_reached(project, tmp_path):
+    env = own_cache(tmp_path)[1] | {"GIT_CONFIG_GLOBAL": offline(tmp_path)}
     last = refused(project, **env)
     assert last == "Check the network, your access, and _src_path in the answers file."
 

@@ -1,6 +1,7 @@
 """The image for clusters: any uid, no name, no home, nothing writable but /tmp and the runs."""
 
 import json
+import shutil
 
 import pytest
 
@@ -10,10 +11,14 @@ IMAGE = "gpu-ml-rig-runtime"
 
 
 @pytest.fixture(scope="module")
-def image(engine, project):
-    file = project / ".devcontainer/Dockerfile"
+def image(engine, project, tmp_path_factory):
+    """From a checkout under umask 077: what is closed there is open in the image."""
+    folder = shutil.copytree(project, tmp_path_factory.mktemp("closed") / "project")
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(path.stat().st_mode & 0o700)
+    file = folder / ".devcontainer/Dockerfile"
     cpu = "--build-arg=ACCELERATOR=cpu"
-    engine.docker("build", "--target=runtime", cpu, f"--tag={IMAGE}", f"--file={file}", project)
+    engine.docker("build", "--target=runtime", cpu, f"--tag={IMAGE}", f"--file={file}", folder)
     yield IMAGE
     engine.docker("image", "rm", "--force", IMAGE)
 
