@@ -14,7 +14,7 @@ import pytest
 from fuzz import judge, oracle
 from fuzz.actions import Edit
 from fuzz.edits import OWNED, TEXTS, worlds
-from fuzz.files import Files, snapshot
+from fuzz.files import snapshot
 from fuzz.record import versions
 from fuzz.renames import fill
 from fuzz.world import EXECUTED, Project, World, git_folder, project

@@ -151,7 +151,7 @@ def worlds(draw) -> World:
     noted = Edit("lines", ANSWERS, (draw(st.integers(0, 4)), 0, (b"# mine 1\n",)))
     odd = draw(st.sampled_from([[], [], [], [], [], [relocated], [noted]]))
     template, user = draw(edits(names, "theirs")), draw(edits(names + some(YOURS, 1, 3), "mine"))
-    if draw(st.sampled_from([True, False, False])):
+    if draw(st.sampled_from([True, True, False, False, False])):
         data["name"] = "bob" if has["name"] == "ada" else "ada"
         user += draw(other_name())
     if draw(st.sampled_from([True, False, False])):

@@ -173,12 +173,11 @@ def users(
     """Split the user's renames into those that git must see, and pairs that look alike."""
     gone = [name for name in base if name not in tracked]
     told, whole = walk(folder), alike_pairs(base, tracked)
-    certain: dict[str, str] = {}
+    certain = {}
     for name in gone:
-        target = drawn.get(name)
-        if target and target in tracked and target not in base:
-            if told.get(name, whole.get(name)) == target:
-                certain[name] = target
+        target, seen = drawn.get(name), told.get(name, whole.get(name))
+        if target and target == seen and target in tracked and target not in base:
+            certain[name] = target
     taken = {*certain.values(), *base}
     chance = {
         (name, target)

@@ -158,7 +158,7 @@ def release_twice(world: World, folder: Path) -> None:
     if world.asks and readme.is_file() and not readme.is_symlink():
         readme.write_bytes(readme.read_bytes() + b"\ncolour: {{ colour }}\n")
     if world.evil:
-        place = files / "/".join("{{ '%s' }}" % part for part in world.evil.split("/"))
+        place = files / "/".join(f"{{{{ '{part}' }}}}" for part in world.evil.split("/"))
         write(place, f"#!/bin/sh\ntouch '{folder.parent / EXECUTED}'\n".encode())
         place.chmod(0o755)
     lines = [f"{old} -> {new}\n" for old, new in world.renames]
@@ -325,6 +325,3 @@ def git_folder(folder: Path) -> dict[str, bytes]:
     """Read what decides how git behaves: its settings and hooks."""
     found = [folder / ".git/config", *(folder / ".git/hooks").rglob("*")]
     return {str(path): path.read_bytes() for path in found if path.is_file()}
-
-
-__all__ = ["Edit", "Entry", "Files", "Project", "World", "git_folder", "project", "snapshot"]
