@@ -17,7 +17,7 @@ from fuzz.edits import OWNED, TEXTS, worlds
 from fuzz.files import snapshot
 from fuzz.record import versions
 from fuzz.renames import fill
-from fuzz.world import EXECUTED, Project, World, git_folder, project
+from fuzz.world import Project, World, git_folder, project
 from hypothesis import HealthCheck, assume, given, seed, settings
 
 EXAMPLES = int(os.environ.get("UPDATE_FUZZ_EXAMPLES", 25))
@@ -57,7 +57,7 @@ def test_an_update_loses_nothing(batch):
 def check(world: World) -> None:
     with project(world) as here:
         index, hidden = here.git("ls-files", "--stage", "-z"), here.git("ls-files", "-v", "-z")
-        settings = git_folder(here.folder)
+        settings = git_folder(here)
         done = here.update(*(f"--data={name}={value}" for name, value in world.data.items()))
         kind = "updated"
         if done.returncode == 1:
@@ -70,8 +70,7 @@ def check(world: World) -> None:
             assert not must_refuse(world, here), done.stdout
             wrong = judge.judge(here, done)
             assert not wrong, "\n".join([*wrong, done.stdout, done.stderr])
-        assert not (here.folder.parent / EXECUTED).exists()
-        assert git_folder(here.folder) == settings
+        assert git_folder(here) == settings
         if kind == "updated" and world.ending == "commit" and not world.flag:
             update_again(here)
         elif kind == "updated":

@@ -185,13 +185,19 @@ def test_a_file_that_looks_alike_may_be_a_renamed_one():
 
 def test_pins_of_the_user_stay_and_those_of_the_template_win():
     base, theirs = b"- ruff==0.1\n", b"- ruff==0.2\n"
-    yours = base.replace(b"0.1", b"0.1.9") + OWN_HOOK
+    yours = base + OWN_HOOK
     entries = [Entry("100644", text) for text in (base, yours, theirs)]
     found = oracle.merge(HOOKS, *entries)
     assert (found.what, found.entry.data) == (oracle.MERGED, theirs + OWN_HOOK)
     assert not locks.lost_pin({HOOKS: entries[1]}, {HOOKS: found.entry})
     changed = found.entry._replace(data=found.entry.data.replace(OWN_PIN.encode(), b"numpy==2.1"))
     assert locks.lost_pin({HOOKS: entries[1]}, {HOOKS: changed})
+
+
+def test_a_version_that_the_user_gave_a_hook_stays():
+    texts = (b"- ruff==0.1\n- x==1\n", b"- ruff==0.1.9\n- x==1\n", b"- ruff==0.2\n- x==2\n")
+    found = oracle.merge(HOOKS, *(Entry("100644", text) for text in texts))
+    assert (found.what, found.entry.data) == (oracle.MERGED, b"- ruff==0.1.9\n- x==2\n")
 
 
 @pytest.mark.parametrize("what", ["attach", "tag", "repeat", "source", "insert", "kernel", "run"])
@@ -209,11 +215,14 @@ def test_a_notebook_in_conflict_has_markers_where_a_line_begins():
     texts = [illustrated(source) for source in ("a()", "mine()", "theirs()")]
     outcome = oracle.merge("x.ipynb", *(Entry("100644", text) for text in texts))
     assert outcome.what == oracle.NOTEBOOK
-    assert judge.notebook_is_right(outcome, outcome.entry, unmerged=True)
+    lines = texts[1:]
+    marked = Entry("100644", b"<<<<<<< yours\n%s=======\n%s>>>>>>> template\n" % (*lines,))
     cells = json.loads(texts[1])
     cells["cells"][1]["source"] = ["<<<<<<< yours\n", "mine()\n", "=======\n", "theirs()\n"]
+    assert judge.fits(outcome, marked, unmerged=True)
+    assert not judge.fits(outcome, marked, unmerged=False)
     inside = Entry("100644", json.dumps(cells, indent=1).encode())
-    assert not judge.notebook_is_right(outcome, inside, unmerged=True)
+    assert not judge.fits(outcome, inside, unmerged=True)
 
 
 def test_patterns_of_seeded_files():

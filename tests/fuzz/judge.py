@@ -12,7 +12,7 @@ import yaml
 
 from . import locks, oracle
 from .files import LINK, Entry, Files, alike, snapshot, unix
-from .notebooks import cells_of, leaves, missing
+from .notebooks import cells_of, faults, leaves
 from .oracle import BLOCKED, CELLS, IN_CONFLICT, NOTEBOOK, Outcome, Plan
 from .world import ANSWERS, HOOKS, LOCK, Project
 
@@ -45,15 +45,27 @@ def judge(project: Project, done: subprocess.CompletedProcess) -> list[str]:
 
 def choose(plan: Plan, after: Files, staged: dict) -> dict[str, Outcome]:
     """Take the first outcome of each path that fits, else the likeliest."""
-
-    def fits(name: str, one: Outcome) -> bool:
-        conflict = one.what in IN_CONFLICT
-        return alike(one.entry, after.get(name)) and conflict == (name in staged)
-
     return {
-        name: next((one for one in outs if fits(name, one)), outs[0])
+        name: next((one for one in outs if fits(one, after.get(name), name in staged)), outs[0])
         for name, outs in plan.outcomes.items()
     }
+
+
+def fits(one: Outcome, now: Entry | None, unmerged: bool) -> bool:
+    """Whether a file is as an outcome says."""
+    if one.what == NOTEBOOK:
+        return bool(now) and notebook_is_right(one, now, unmerged)
+    if unmerged != (one.what in IN_CONFLICT):
+        return False
+    if one.what == oracle.RENAMED_TWICE and now and one.stages[2] and not now.same(one.entry):
+        three = all(stage and cells_of(stage.data) is not None for stage in one.stages)
+        return three and notebook_is_right(one, now, bool(MARKER.search(now.data)))
+    return alike(one.entry, now)
+
+
+def notebook_is_right(outcome: Outcome, now: Entry, unmerged: bool) -> bool:
+    texts = [unix(one.data) if one else b"" for one in outcome.stages]
+    return now.mode == outcome.entry.mode and not faults(unix(now.data), *texts, unmerged)
 
 
 # The files.
@@ -72,10 +84,8 @@ def judge_tree(
             ok = locks.lock_is_right(project, now, after)
         elif name == HOOKS:
             ok = locks.hooks_are_right(project, outcome.entry, now, after)
-        elif outcome.what == NOTEBOOK:
-            ok = now and notebook_is_right(outcome, now, name in staged)
         else:
-            ok = alike(outcome.entry, now)
+            ok = fits(outcome, now, name in staged)
         if not ok:
             wrong.append(f"{name} is {now}, and not {outcome}")
         both = now and yours and LINK not in (now.mode, yours.mode)
@@ -88,21 +98,6 @@ def judge_tree(
         wrong.append(f"{HOOKS} has lost the user's {locks.OWN_PIN}")
     new = after.keys() - expected.keys()
     return wrong + [f"{name} was made" for name in new]
-
-
-def notebook_is_right(outcome: Outcome, now: Entry, unmerged: bool) -> bool:
-    """A notebook in conflict is merged text with markers; a clean one has what both added."""
-    base, yours, theirs = (one.data if one else b"" for one in outcome.stages)
-    if not unmerged:
-        sides = ((yours, theirs), (theirs, yours))
-        return cells_of(now.data) is not None and not any(
-            missing(now.data, base, *pair) for pair in sides
-        )
-    if cells_of(unix(outcome.entry.data)) is not None or MARKER.search(outcome.entry.data):
-        return now.same(outcome.entry)
-    old, new = (Counter(unix(one).split(b"\n")) for one in (base, now.data))  # merged into no JSON
-    added = [Counter(unix(side).split(b"\n")) - old for side in (yours, theirs)]
-    return all(count <= new[line] for lines in added for line, count in lines.items())
 
 
 def lost(project: Project, plan: Plan, after: Files, staged: dict, said: str) -> list[str]:

@@ -17,15 +17,19 @@ def pins(text: bytes) -> Pins:
     return dict(PIN.findall(text))
 
 
-def with_pins(text: bytes, wanted: Pins) -> bytes:
-    """Set these packages to these versions, and leave all others alone."""
-    return PIN.sub(lambda hit: hit[1] + b"==" + wanted.get(hit[1], hit[2]), text)
+def with_pins(text: bytes, old: set[tuple[bytes, bytes]], new: Pins) -> bytes:
+    """Set those of these old pins that are in a text to their new versions."""
+
+    def pin(hit: re.Match) -> bytes:
+        name, version = hit.groups()
+        return b"%s==%s" % (name, new.get(name, version) if hit.groups() in old else version)
+
+    return PIN.sub(pin, text)
 
 
-def moved(base: bytes, theirs: bytes) -> Pins:
-    """The pins of the template's hooks that the new release moved."""
-    old = pins(base)
-    return {name: pin for name, pin in pins(theirs).items() if old.get(name, pin) != pin}
+def follow(base: bytes, theirs: bytes, text: bytes) -> bytes:
+    """Move the pins of the template's hooks as the new release does; all others are an edit."""
+    return with_pins(text, set(PIN.findall(base)), pins(theirs))
 
 
 def dependencies(files: Files) -> object:
@@ -88,14 +92,18 @@ def hooks_are_right(
     """The hooks are merged; a lock that is made again sets the template's tools, and no others."""
     if alike(merged, now):
         return True
-    theirs, lock = project.theirs.get(HOOKS), after.get(LOCK)
-    if not (merged and now and theirs and lock) or merged.mode != now.mode:
+    theirs, lock, own = project.theirs.get(HOOKS), after.get(LOCK), project.before.get(HOOKS)
+    if not (merged and now and theirs and lock and own) or merged.mode != now.mode:
         return False
-    if not moves(project) or fits(project, after) or not made_again(project, after):
-        return False
-    tools = pins(theirs.data)
-    locked = {name: pin for name, pin in pins(lock.data).items() if name in tools}
-    return now.data == with_pins(merged.data, locked)
+    known = [files[LOCK].data for files in (project.before, project.theirs) if LOCK in files]
+    locked = {one for text in known for one in PIN.findall(text)} - mine(project)
+    return moves(project) and now.data == with_pins(merged.data, locked, pins(lock.data))
+
+
+def mine(project: Project) -> set[tuple[bytes, bytes]]:
+    """The pins of the user's hooks that are neither the template's nor those of the user's lock."""
+    texts = [one.data for one in (project.base.get(HOOKS), project.before.get(LOCK)) if one]
+    return set(PIN.findall(project.before[HOOKS].data)) - set(PIN.findall(b"\n".join(texts)))
 
 
 def lost_pin(before: Files, after: Files) -> bool:

@@ -1,7 +1,9 @@
 """Notebooks: how to make and edit one, and what of it an update may not lose."""
 
 import json
+import re
 from collections import Counter
+from collections.abc import Collection
 
 IMAGE = "iVBORw0KGgo="
 
@@ -70,9 +72,21 @@ def edit_cell(cells: list[dict], one: dict, what: str, at: int, text: str) -> No
         one["outputs"] = [{"name": "stdout", "output_type": "stream", "text": [f"{text}\n"]}]
 
 
-def leaves(data: bytes) -> Counter[tuple[str, str]]:
-    """Count what a notebook says: lines of code, text and outputs, attachments and metadata."""
-    found: Counter[tuple[str, str]] = Counter()
+Leaves = Counter[tuple[str, str]]
+
+
+def ids(data: bytes) -> set[str]:
+    """Return the ids that one cell each has."""
+    counts = Counter(one["id"] for one in cells_of(data) or [] if isinstance(one.get("id"), str))
+    return {name for name, count in counts.items() if count == 1}
+
+
+def leaves(data: bytes, shared: Collection[str] = ()) -> Leaves:
+    """Count what a notebook says: lines of code, text and outputs, attachments and metadata.
+
+    What a shared cell says is counted for this cell alone.
+    """
+    found: Leaves = Counter()
 
     def walk(place: str, node: object) -> None:
         if isinstance(node, dict):
@@ -88,17 +102,55 @@ def leaves(data: bytes) -> Counter[tuple[str, str]]:
             found.update((place, line) for line in str(node).splitlines() if line)
 
     for one in cells_of(data) or []:
-        walk("cell", one)
+        walk(f"cell {one['id']}" if one.get("id") in shared else "cell", one)
     if cells_of(data) is not None:
         walk("metadata", json.loads(data).get("metadata", {}))
     return found
 
 
 def missing(merged: bytes, base: bytes, side: bytes, other: bytes) -> list[tuple[str, str]]:
-    """List what one side added to a notebook, and the merged one lacks."""
-    has, old, mine, new = (leaves(one) for one in (merged, base, side, other))
+    """List what one side added to a notebook, and the merged one lacks or has elsewhere."""
+    shared = ids(base) & ids(side) & ids(other)
+    has, old, mine, new = (leaves(one, shared) for one in (merged, base, side, other))
     return [
         leaf
         for leaf, count in mine.items()
         if count > old[leaf] and has[leaf] < count + min(0, new[leaf] - old[leaf])
     ]
+
+
+def sides_of(marked: bytes) -> list[bytes]:
+    """Resolve a file with conflict markers: once as the user has it, once as the template."""
+    found: list[list[bytes]] = [[], []]
+    into = (0, 1)
+    marks = {b"<<<<<<< ": (0,), b"=======": (1,), b">>>>>>> ": (0, 1)}
+    for line in marked.splitlines(keepends=True):
+        mark = line.rstrip(b"\r\n") if line.startswith(b"=======") else line[:8]
+        if mark in marks:
+            into = marks[mark]
+            continue
+        for n in into:
+            found[n].append(line)
+    return [b"".join(lines) for lines in found]
+
+
+def faults(merged: bytes, base: bytes, yours: bytes, theirs: bytes, unmerged: bool) -> list:
+    """List what is wrong with a notebook that both sides changed.
+
+    A clean one has what both added. In conflict, each side of the markers has what that side added.
+    """
+    if not unmerged:
+        if cells_of(merged) is None:
+            return ["no notebook"]
+        return missing(merged, base, yours, theirs) + missing(merged, base, theirs, yours)
+    if not re.search(rb"^<<<<<<< ", merged, re.MULTILINE):
+        return ["no line begins with <<<<<<<"]
+    mine, new = sides_of(merged)
+    if any(cells_of(one) is None for one in (base or b'{"cells": []}', yours, theirs)):
+        pairs = ((mine, yours), (new, theirs))
+        return [
+            side for side, whole in pairs if set(whole.split()) - set(side.split() + base.split())
+        ]
+    if cells_of(mine) is None or cells_of(new) is None:
+        return ["a side of the markers is no notebook"]
+    return missing(mine, base, yours, base) + missing(new, base, theirs, base)

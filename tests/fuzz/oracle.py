@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from . import locks
 from .files import LINK, Entry, alike, unix, windows
-from .notebooks import cells_of
+from .notebooks import cells_of, faults
 from .renames import destinations
 from .world import ANSWERS, HOOKS, NEW, OLD, Project, seeded
 
@@ -83,15 +83,14 @@ def merge(name: str, base: Entry | None, yours: Entry | None, theirs: Entry | No
         return Outcome(BINARY, yours, stages)
     old, mine, new = (one.data if one else b"" for one in plain)
     if name == HOOKS and base:
-        bumped = locks.moved(old, new)
-        old, mine = locks.with_pins(old, bumped), locks.with_pins(mine, bumped)
+        old, mine = locks.follow(old, new, old), locks.follow(old, new, mine)
     merged = merge_text(base, old, mine, new)
     if merged is None:
         return Outcome(BINARY, yours, stages)
     text, clean = merged
     mode = theirs.mode if base and base.mode == yours.mode else yours.mode
     entry = Entry(mode, text.replace(b"\n", b"\r\n") if crlf else text)
-    if name.endswith(".ipynb") and broken(clean, text, (old, mine, new)):
+    if name.endswith(".ipynb") and (not clean or torn(text, old, mine, new)):
         return Outcome(NOTEBOOK, entry, stages)
     return Outcome(MERGED, entry) if clean else Outcome(CONFLICT, entry, stages)
 
@@ -102,9 +101,11 @@ def merge_text(base: Entry | None, old: bytes, mine: bytes, new: bytes) -> tuple
     return (new, True) if base and mine == old else merge_file(old, mine, new)
 
 
-def broken(clean: bool, text: bytes, sides: tuple[bytes, ...]) -> bool:
-    """Whether merging the text of notebooks has not made a notebook."""
-    return not clean or cells_of(text) is None and all(cells_of(side) is not None for side in sides)
+def torn(text: bytes, old: bytes, mine: bytes, new: bytes) -> bool:
+    """Whether merging notebooks as text has made no notebook, or one that lacks something."""
+    sides = (old or b'{"cells": []}', mine, new)
+    three = all(cells_of(side) is not None for side in sides)
+    return three and bool(faults(text, old, mine, new, unmerged=False))
 
 
 # Every path.
@@ -180,6 +181,9 @@ def plan(project: Project) -> Plan:
 def leeway(project: Project, track: Track, outcome: Outcome) -> list[Outcome]:
     """List what the rules allow as well."""
     yours = project.before.get(track.yours)
+    if outcome.what in (MERGED, FOLLOWED) and track.theirs.endswith(".ipynb"):
+        base = project.base.get(track.base) if track.base else None
+        return [Outcome(NOTEBOOK, outcome.entry, (base, yours, project.theirs[track.theirs]))]
     if track.base and track.yours != track.base and yours and not outcome.entry:
         return [Outcome(KEPT, yours)]  # renamed by the user, deleted by the template
     if track.base is None and track.theirs in project.base and not yours:

@@ -321,7 +321,8 @@ def seeded(name: str, patterns: tuple[str, ...]) -> bool:
     return any(PurePath("/", name).match(f"/{one}".replace("/**/", "*/")) for one in patterns)
 
 
-def git_folder(folder: Path) -> dict[str, bytes]:
-    """Read what decides how git behaves: its settings and hooks."""
-    found = [folder / ".git/config", *(folder / ".git/hooks").rglob("*")]
+def git_folder(project: Project) -> dict[str, bytes]:
+    """Read what decides how git behaves: its settings and hooks; and what a hook would make."""
+    top = Path(os.fsdecode(project.git("rev-parse", "--show-toplevel")).rstrip("\n"))
+    found = [top / ".git/config", *(top / ".git/hooks").rglob("*"), top.parent / EXECUTED]
     return {str(path): path.read_bytes() for path in found if path.is_file()}
