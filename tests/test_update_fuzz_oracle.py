@@ -72,15 +72,15 @@ def test_an_answer_renames_what_the_new_release_has_no_longer():
 
 
 def test_own_files_go_with_a_folder_that_moves_as_a_whole():
-    base = files(ada__a="", ada__b="", c="")
-    whole = Renames(answers={"ada/a": "bob/a", "ada/b": "bob/b"})
-    assert destinations("ada/x/mine", base, whole) == (["bob/x/mine"], True)
-    assert destinations("mine", base, whole) == ([], False)
-    half = Renames(answers={"ada/a": "bob/a"}, lines={"ada/b": "bob/x/b"})
-    assert destinations("ada/mine", base, half) == (["bob/mine"], False)
-    lines = [("ada/", "src/ada/")]
-    folder = templates(base, files(src__ada__a="", src__ada__b="", c=""), lines, ADA, {})
-    assert destinations("ada/mine", base, folder) == (["src/ada/mine"], True)
+    base, bob = files(ada__a="", ada__b="", c=""), files(bob__a="", bob__b="", c="")
+    whole = Renames(answers={"ada/a": "bob/a", "ada/b": "bob/b"}, answer=("ada", "bob"))
+    assert destinations("ada/x/mine", base, bob, whole) == (["bob/x/mine"], True)
+    assert destinations("mine", base, bob, whole) == ([], False)
+    half = whole._replace(answers={"ada/a": "bob/a"}, lines={"ada/b": "x/b"})
+    assert destinations("ada/mine", base, files(bob__a="", x__b=""), half) == (["bob/mine"], False)
+    new, lines = files(src__ada__a="", src__ada__b="", c=""), [("ada/", "src/ada/")]
+    folder = templates(base, new, lines, ADA, {})
+    assert destinations("ada/mine", base, new, folder) == (["src/ada/mine"], True)
 
 
 def test_git_sees_similar_files_and_no_others():
@@ -145,6 +145,7 @@ CASES = {
             files(ada__a=LINES, ada__x="own\n"),
             files(bob__a=LINES),
             answers={"ada/a": "bob/a"},
+            answer=("ada", "bob"),
         ),
         {
             "ada/a": (oracle.GONE, None),

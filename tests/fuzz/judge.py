@@ -254,7 +254,8 @@ def judge_exit(
         if not any(name in row and IGNORED in row for row in done.stdout.splitlines()):
             wrong.append(f"the output does not say that git ignores {name}")
     stays = any(
-        oracle.destinations(name, project.base, project.renames)[0] for name in project.ignored
+        oracle.destinations(name, project.base, project.theirs, project.renames)[0]
+        for name in project.ignored
     )
     if done.returncode not in ({2} if todo else {0, 2} if stays else {0}):
         wrong.append(f"exit code {done.returncode}, with {left or ignored or 'nothing'} to do")

@@ -163,7 +163,10 @@ def plan(project: Project) -> Plan:
             move(project, found, name, place, outcome)
         elif track.base and place not in (name, track.base) and place in before:
             own = Outcome(OWN, before[place])  # the user deleted the template's file
-            found[place] = [own, Outcome(BLOCKED, before[place]), *add_add(project, place)]
+            both = settle(project, Track(track.base, place, place), before[place])[1]
+            blocked = Outcome(BLOCKED, before[place])
+            found[place] = [own, both, blocked, *add_add(project, place)]
+            places[place] = (track.base, place)
         elif free:
             found[name] = [outcome]
     for name in sorted(before.keys() - owned - found.keys()):
@@ -216,7 +219,7 @@ def take_along(project: Project, found: dict, places: dict, name: str) -> None:
     found[name] = [Outcome(OWN, yours)]
     if name in project.ignored:
         return
-    targets, must = destinations(name, project.base, project.renames)
+    targets, must = destinations(name, project.base, project.theirs, project.renames)
     for target in targets:
         if target in project.before or target in found:
             theirs = found.get(target, [])

@@ -59,6 +59,7 @@ class Renames(NamedTuple):
     lines: dict[str, str] = {}  # new names by renames.txt
     answers: dict[str, str] = {}  # new names by an answer
     folders: tuple[tuple[str, str], ...] = ()  # filled folder lines
+    answer: tuple[str, str] = ("", "")  # the old name and the new one
     certain: dict[str, str] = {}  # the user's names, drawn and seen by git
     chance: frozenset[tuple[str, str]] = frozenset()  # pairs of files that look alike
 
@@ -73,10 +74,13 @@ def templates(base: Files, theirs: Files, lines: Lines, old: Answers, data: Answ
     new = old | data
     folders = [(fill(a, old), fill(b, new)) for a, b in lines if a.endswith("/")]
     named = by_lines(base, theirs, lines, old, new)
-    return Renames(named, by_answers(base, theirs, old, new), tuple(folders))
+    answer = (old["name"], new["name"])
+    return Renames(named, by_answers(base, theirs, old, new), tuple(folders), answer)
 
 
-def destinations(name: str, base: Iterable[str], renames: Renames) -> tuple[list[str], bool]:
+def destinations(
+    name: str, base: Iterable[str], theirs: Iterable[str], renames: Renames
+) -> tuple[list[str], bool]:
     """Where a file of the user's may move with its folder, and whether it must."""
     found, must = [], False
     for left, right in renames.folders:
@@ -86,18 +90,15 @@ def destinations(name: str, base: Iterable[str], renames: Renames) -> tuple[list
             must = must or all(renames.lines.get(one) == right + one[len(left) :] for one in inside)
     for parent in list(PurePath(name).parents)[:-1]:
         left = f"{parent.as_posix()}/"
+        right = left.replace(*renames.answer)
+        if right == left or not any(one.startswith(right) for one in theirs):
+            continue
+        found.append(right + name[len(left) :])
         inside = [one for one in base if one.startswith(left)]
-        rights = {
-            renames.answers[one].removesuffix(one[len(left) :])
-            for one in inside
-            if one in renames.answers and renames.answers[one].endswith(f"/{one[len(left) :]}")
-        }
-        found += [right + name[len(left) :] for right in sorted(rights)]
-        whole = [renames.moves.get(one) for one in inside]
-        if len(rights) == 1 and inside:
-            right = min(rights)
-            must = must or whole == [right + one[len(left) :] for one in inside]
-    return list(dict.fromkeys(found)), must and len(set(found)) == 1
+        whole = all(renames.moves.get(one) == right + one[len(left) :] for one in inside)
+        must = must or bool(inside) and whole
+    found = list(dict.fromkeys(found))
+    return found, must and len(found) == 1
 
 
 # What git sees of the user's renames.
