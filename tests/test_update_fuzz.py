@@ -8,6 +8,8 @@ import json
 import os
 import re
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,22 +38,65 @@ def cache(tmp_path_factory):
             Path(place, name).write_text(json.dumps([versions(), judge.EXAMPLES, judge.FILES]))
 
 
-@pytest.mark.parametrize("batch", range(0, EXAMPLES, BATCH))
-def test_an_update_loses_nothing(batch):
+def draw(batch: int, examples: int, check: Callable[[World], None]) -> None:
     @seed(f"{SEED}, batch {batch}")
     @settings(
-        max_examples=min(BATCH, EXAMPLES - batch),
+        max_examples=min(BATCH, examples - batch),
         database=None,
         deadline=None,
         print_blob=True,
         suppress_health_check=list(HealthCheck),
     )
     @given(world=worlds())
-    def loses_nothing(world: World) -> None:
+    def holds(world: World) -> None:
         assume(world.template and world.user)
         check(world)
 
-    loses_nothing()
+    holds()
+
+
+@pytest.mark.parametrize("batch", range(0, EXAMPLES, BATCH))
+def test_an_update_loses_nothing(batch):
+    draw(batch, EXAMPLES, check)
+
+
+def test_the_examples_are_of_every_kind():
+    found: Counter[str] = Counter()
+    for batch in range(0, 25, BATCH):
+        draw(batch, 25, lambda world: found.update(drawn(world)))
+    assert found.keys() == {*DRAWN}, found
+
+
+DRAWN: dict[str, Callable[[World], object]] = {
+    "a rename by the template": lambda world: world.renames,
+    "a rename in two steps": lambda world: (
+        {a for a, _ in world.renames} & {b for _, b in world.renames}
+    ),
+    "a renamed folder": lambda world: any(left.endswith("/") for left, _ in world.renames),
+    "a rename in a commit of its own": lambda world: (
+        world.history and "move" in {one.kind for one in world.user}
+    ),
+    "a rename with an edit": lambda world: "rename" in {one.kind for one in world.user},
+    "a rename by both": lambda world: (
+        {left for left, _ in world.renames}
+        & {one.name for one in world.user if one.kind in ("move", "rename")}
+    ),
+    "an answer that renames": lambda world: (
+        {**world.answers, **world.data}["name"] != world.answers["name"]
+    ),
+    "a `.git` name": lambda world: world.evil,
+    "a flag in the index": lambda world: world.flag,
+    "core.fileMode=false": lambda world: not world.modes,
+    "pins of hooks": lambda world: "pin" in {one.kind for one in world.template},
+    "a new file that git ignores": lambda world: (
+        {"later.log", "scratch", "new/a.log"} & {one.name for one in world.template}
+    ),
+}
+
+
+def drawn(world: World) -> list[str]:
+    """What an example has, before anything is made of it."""
+    return [kind for kind, has in DRAWN.items() if has(world)]
 
 
 def check(world: World) -> None:
@@ -172,6 +217,13 @@ def test_the_oracle_sees_what_plain_copier_loses(loss):
 def test_the_oracle_agrees_where_plain_copier_is_right():
     theirs = Edit("lines", "README.md", (3, 1, (b"# theirs\n",)))
     assert not judge_plain_copier(world([theirs], [MINE]))
+
+
+def test_the_oracle_sees_that_plain_copier_follows_no_rename():
+    lines = [("conf/a.yml", "conf/new.yml")]
+    renamed = world([Edit("rename", *lines[0][:1], lines[0][1:])], [MINE])
+    wrong = judge_plain_copier(renamed._replace(renames=lines))
+    assert "conf/new.yml" in [line.split(" is ")[0] for line in wrong]
 
 
 def judge_plain_copier(world: World) -> list[str]:
