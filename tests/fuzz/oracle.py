@@ -159,6 +159,8 @@ def plan(project: Project) -> Plan:
             owned.add(name)
             places[name] = (track.base, place)
         found.setdefault(place, [outcome, *leeway(project, track, outcome)])
+        if track.base not in (None, name) and name in before:
+            follow_folder(project, found, places, track, outcome)
         if place != name and name in before:
             move(project, found, name, place, outcome)
         elif track.base and place not in (name, track.base) and place in before:
@@ -211,6 +213,24 @@ def move(project: Project, found: dict, name: str, place: str, outcome: Outcome)
     if name in project.ignored:  # not in git, so it may stay
         found[name].append(Outcome(STUCK, before[name]))
         found[place] += [Outcome(BLOCKED, None), Outcome(FRESH, project.theirs.get(place))]
+
+
+def follow_folder(
+    project: Project, found: dict, places: dict, track: Track, outcome: Outcome
+) -> None:
+    """Allow for a file that the user moved into a folder, and that moves on with this folder."""
+    name, renames = track.yours, project.renames
+    base, theirs = project.base[track.base], project.theirs.get(track.theirs)
+    for target in destinations(name, project.base, project.theirs, renames)[0]:
+        yours = project.before[name]
+        alone = merge(target, base, yours, theirs)
+        alone = alone._replace(what=MOVED) if alone.what in (UNTOUCHED, ALONE) else alone
+        taken = target in project.before or target in project.theirs
+        found[name] += [Outcome(STUCK, yours)] if taken else [Outcome(GONE, None)]
+        if not taken:
+            found[target] = [Outcome(OWN, None), outcome, alone]
+            found[target] += [Outcome(BLOCKED, None)]
+            places[name] = (track.base, target)
 
 
 def take_along(project: Project, found: dict, places: dict, name: str) -> None:
