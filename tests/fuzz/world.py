@@ -71,7 +71,8 @@ from pathlib import Path
 root = Path(sys.argv[-1])
 lock, hooks = root / "requirements/cpu.txt", root / ".pre-commit-config.yaml"
 text = lock.read_text()
-for name in tomllib.loads((root / "pyproject.toml").read_text())["project"]["dependencies"]:
+project = tomllib.loads((root / "pyproject.toml").read_text()).get("project", {})
+for name in project.get("dependencies") or sys.exit("lock: there are no dependencies"):
     if not re.search(rf"^{name}==", text, re.MULTILINE):
         text += f"{name}==9 \\\\\\n    --hash=sha256:{name}9\\n"
 lock.write_text(text)
