@@ -56,7 +56,8 @@ def made_again(project: Project, after: Files) -> bool:
     tool, wish = project.before.get(TOOL), dependencies(after)
     if not tool or not alike(tool, project.theirs.get(TOOL)) or not has_uv():
         return False
-    return isinstance(wish, dict) and isinstance(wish.get("project", {}).get("dependencies"), list)
+    asked = wish.get("project", {}).get("dependencies") if isinstance(wish, dict) else None
+    return bool(asked) and isinstance(asked, list)
 
 
 def has_uv() -> bool:
