@@ -159,8 +159,6 @@ def plan(project: Project) -> Plan:
             owned.add(name)
             places[name] = (track.base, place)
         found.setdefault(place, [outcome, *leeway(project, track, outcome)])
-        if track.base not in (None, name) and name in before:
-            follow_folder(project, found, places, track, outcome)
         if place != name and name in before:
             move(project, found, name, place, outcome)
         elif track.base and place not in (name, track.base) and place in before:
@@ -171,6 +169,9 @@ def plan(project: Project) -> Plan:
             places[place] = (track.base, place)
         elif free:
             found[name] = [outcome]
+    for track in tracks(project):
+        if track.base not in (None, track.yours) and track.yours in before:
+            follow_folder(project, found, places, track)
     for name in sorted(before.keys() - owned - found.keys()):
         take_along(project, found, places, name)
     look_alike(project, found, places)
@@ -215,22 +216,18 @@ def move(project: Project, found: dict, name: str, place: str, outcome: Outcome)
         found[place] += [Outcome(BLOCKED, None), Outcome(FRESH, project.theirs.get(place))]
 
 
-def follow_folder(
-    project: Project, found: dict, places: dict, track: Track, outcome: Outcome
-) -> None:
+def follow_folder(project: Project, found: dict, places: dict, track: Track) -> None:
     """Allow for a file that the user moved into a folder, and that moves on with this folder."""
     name, renames = track.yours, project.renames
+    yours, outcome = project.before[name], found[name][0]
     base, theirs = project.base[track.base], project.theirs.get(track.theirs)
     for target in destinations(name, project.base, project.theirs, renames)[0]:
-        yours = project.before[name]
         alone = merge(target, base, yours, theirs)
         alone = alone._replace(what=MOVED) if alone.what in (UNTOUCHED, ALONE) else alone
-        taken = target in project.before or target in project.theirs
-        found[name] += [Outcome(STUCK, yours)] if taken else [Outcome(GONE, None)]
-        if not taken:
-            found[target] = [Outcome(OWN, None), outcome, alone]
-            found[target] += [Outcome(BLOCKED, None)]
-            places[name] = (track.base, target)
+        found[name] += [Outcome(STUCK, yours), Outcome(GONE, None)]
+        found.setdefault(target, [Outcome(OWN, project.before.get(target))])
+        found[target] += [outcome, alone, Outcome(BLOCKED, project.before.get(target))]
+        places[name] = (track.base, target)
 
 
 def take_along(project: Project, found: dict, places: dict, name: str) -> None:
@@ -246,6 +243,9 @@ def take_along(project: Project, found: dict, places: dict, name: str) -> None:
             found[name] += [Outcome(STUCK, yours), Outcome(GONE, None)]
             found[target] = [*theirs, Outcome(BLOCKED, project.before.get(target))]
             found[target] += [merge(target, None, yours, project.theirs.get(target))]
+            for source, (_, place) in places.items():
+                if place == target and source != place:  # two files want it
+                    found[source].append(Outcome(STUCK, project.before[source]))
             places[name] = ("", target)
             continue
         gone, moved = Outcome(GONE, None), Outcome(MOVED, yours)
