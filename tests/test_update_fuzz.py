@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from fuzz import judge, oracle
@@ -107,6 +108,7 @@ def check(world: World) -> None:
         kind = "updated"
         if done.returncode == 1:
             assert may_refuse(world, here), done.stderr
+            assert is_refusal(done, flagged(world, here) or ""), done.stderr
             assert snapshot(here.folder) == here.disk
             assert here.git("ls-files", "--stage", "-z") == index
             kind = "refused"
@@ -122,6 +124,13 @@ def check(world: World) -> None:
             take_back(here, index, edited=world.ending == "edit")
             assert here.git("ls-files", "-v", "-z") == hidden
         judge.EXAMPLES.update([*kinds(world, here), kind])
+
+
+def is_refusal(done: CompletedProcess, name: str) -> bool:
+    """Whether the tool says in its own words why it changes nothing, and names the file."""
+    said = done.stderr.strip().splitlines() or [""]
+    reason = any(line.startswith("update: ") for line in said)
+    return reason and "Traceback" not in done.stderr and name in done.stderr and not done.stdout
 
 
 def flagged(world: World, here: Project) -> str | None:
