@@ -1,20 +1,26 @@
 """Property: whatever the template and the user did, the safe update loses nothing.
 
-25 examples here, always the same; `nox -s update_fuzz` draws 500 new ones. What is drawn stands in
-fuzz/edits.py, what has to hold in fuzz/oracle.py.
+25 examples here, always the same; `nox -s update_fuzz` draws 500 new ones. fuzz/edits.py and
+fuzz/scenes.py draw, fuzz/oracle.py knows what has to become of each file, fuzz/judge.py compares.
 """
 
 import json
 import os
 import re
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
-from fuzz import oracle
+from fuzz import judge, oracle
+from fuzz.actions import Edit
 from fuzz.edits import OWNED, TEXTS, worlds
+from fuzz.files import snapshot
 from fuzz.record import versions
-from fuzz.world import Edit, Project, World, project, snapshot
+from fuzz.renames import fill
+from fuzz.world import Project, World, git_folder, project
 from hypothesis import HealthCheck, assume, given, seed, settings
 
 EXAMPLES = int(os.environ.get("UPDATE_FUZZ_EXAMPLES", 25))
@@ -30,47 +36,136 @@ def cache(tmp_path_factory):
         yield
         if place := os.environ.get("UPDATE_FUZZ_COUNTS"):
             name = os.environ.get("PYTEST_XDIST_WORKER", "all")
-            Path(place, name).write_text(json.dumps([versions(), oracle.EXAMPLES, oracle.FILES]))
+            Path(place, name).write_text(json.dumps([versions(), judge.EXAMPLES, judge.FILES]))
 
 
-@pytest.mark.parametrize("batch", range(0, EXAMPLES, BATCH))
-def test_an_update_loses_nothing(batch):
+def draw(batch: int, examples: int, check: Callable[[World], None]) -> None:
     @seed(f"{SEED}, batch {batch}")
     @settings(
-        max_examples=min(BATCH, EXAMPLES - batch),
+        max_examples=min(BATCH, examples - batch),
         database=None,
         deadline=None,
         print_blob=True,
         suppress_health_check=list(HealthCheck),
     )
     @given(world=worlds())
-    def loses_nothing(world: World) -> None:
+    def holds(world: World) -> None:
         assume(world.template and world.user)
         check(world)
 
-    loses_nothing()
+    holds()
+
+
+@pytest.mark.parametrize("batch", range(0, EXAMPLES, BATCH))
+def test_an_update_loses_nothing(batch):
+    draw(batch, EXAMPLES, check)
+
+
+def test_the_examples_are_of_every_kind():
+    found: Counter[str] = Counter()
+    for batch in range(0, 25, BATCH):
+        draw(batch, 25, lambda world: found.update(drawn(world)))
+    assert found.keys() == {*DRAWN}, found
+
+
+DRAWN: dict[str, Callable[[World], object]] = {
+    "a rename by the template": lambda world: world.renames,
+    "a rename in two steps": lambda world: (
+        {a for a, _ in world.renames} & {b for _, b in world.renames}
+    ),
+    "a renamed folder": lambda world: any(left.endswith("/") for left, _ in world.renames),
+    "a rename in a commit of its own": lambda world: (
+        world.history and "move" in {one.kind for one in world.user}
+    ),
+    "a rename with an edit": lambda world: "rename" in {one.kind for one in world.user},
+    "a rename by both": lambda world: (
+        {left for left, _ in world.renames}
+        & {one.name for one in world.user if one.kind in ("move", "rename")}
+    ),
+    "an answer that renames": lambda world: (
+        {**world.answers, **world.data}["name"] != world.answers["name"]
+    ),
+    "a `.git` name": lambda world: world.evil,
+    "a flag in the index": lambda world: world.flag,
+    "core.fileMode=false": lambda world: not world.modes,
+    "pins of hooks": lambda world: "pin" in {one.kind for one in world.template},
+    "a new file that git ignores": lambda world: (
+        {"later.log", "scratch", "new/a.log"} & {one.name for one in world.template}
+    ),
+}
+
+
+def drawn(world: World) -> list[str]:
+    """What an example has, before anything is made of it."""
+    return [kind for kind, has in DRAWN.items() if has(world)]
 
 
 def check(world: World) -> None:
     with project(world) as here:
-        index = here.git("ls-files", "--stage", "-z")
+        index, hidden = here.git("ls-files", "--stage", "-z"), here.git("ls-files", "-v", "-z")
+        settings = git_folder(here)
         done = here.update(*(f"--data={name}={value}" for name, value in world.data.items()))
-        assert done.returncode in (0, 2), done.stderr
-        wrong = oracle.judge(here, done)
-        assert not wrong, "\n".join([*wrong, done.stdout, done.stderr])
-        if world.ending == "commit":
-            update_again(here)
+        kind = "updated"
+        if done.returncode == 1:
+            assert may_refuse(world, here), done.stderr
+            assert is_refusal(done, flagged(world, here) or ""), done.stderr
+            assert snapshot(here.folder) == here.disk
+            assert here.git("ls-files", "--stage", "-z") == index
+            kind = "refused"
         else:
+            assert done.returncode in (0, 2), done.stderr
+            assert not must_refuse(world, here), done.stdout
+            wrong = judge.judge(here, done)
+            assert not wrong, "\n".join([*wrong, done.stdout, done.stderr])
+        assert git_folder(here) == settings
+        if kind == "updated" and world.ending == "commit" and not world.flag:
+            update_again(here)
+        elif kind == "updated":
             take_back(here, index, edited=world.ending == "edit")
-        oracle.EXAMPLES.update(kinds(world))
+            assert here.git("ls-files", "-v", "-z") == hidden
+        judge.EXAMPLES.update([*kinds(world, here), kind])
 
 
-def kinds(world: World) -> list[str]:
+def is_refusal(done: CompletedProcess, name: str) -> bool:
+    """Whether the tool says in its own words why it changes nothing, and names the file."""
+    said = done.stderr.strip().splitlines() or [""]
+    reason = any(line.startswith("update: ") for line in said)
+    return reason and "Traceback" not in done.stderr and name in done.stderr and not done.stdout
+
+
+def flagged(world: World, here: Project) -> str | None:
+    """The file whose changes are hidden from git."""
+    name = fill(world.flag[0], world.answers) if world.flag else None
+    return name if name in here.index() and name in here.before else None
+
+
+def must_refuse(world: World, here: Project) -> bool:
+    name = flagged(world, here)
+    return bool(world.evil or name and judge.concerned(here, name))
+
+
+def may_refuse(world: World, here: Project) -> bool:
+    name = flagged(world, here)
+    return bool(world.evil or name and judge.concerned(here, name) is not False)
+
+
+def kinds(world: World, here: Project) -> list[str]:
     """What sort of example this is, for the record."""
+    found, own = here.renames, oracle.plan(here).places
     facts = {
         "with other answers": bool(world.data),
         "in a folder of a repository": world.nested,
         "with a filter on notebooks": world.strips,
+        "with core.fileMode=false": not world.modes,
+        "with a flag in git's index": bool(flagged(world, here)),
+        "with a `.git` name in the template": bool(world.evil),
+        "with a file that the template renamed": bool(found.lines),
+        "with a folder that the template renamed": bool(found.folders and found.lines),
+        "with a file that the user renamed": bool(found.certain),
+        "with a file that both renamed": bool(found.certain.keys() & found.moves.keys()),
+        "with an answer that renames": bool(found.answers),
+        "with files of the user's own that move along": any(not one for one, _ in own.values()),
+        "with moved pins of hooks": any(one.kind == "pin" for one in world.template),
         "committed, and updated again": world.ending == "commit",
         "taken back": world.ending == "abort",
         "taken back after another edit": world.ending == "edit",
@@ -91,7 +186,7 @@ def update_again(here: Project) -> None:
 
 def take_back(here: Project, index: bytes, edited: bool) -> None:
     """All is as it was before; what was edited since the update is where the output says."""
-    new = {name for name, one in snapshot(here.folder).items() if one != here.before.get(name)}
+    new = {name for name, one in snapshot(here.folder).items() if one != here.disk.get(name)}
     path = here.folder / max(new)
     edited = edited and not path.is_symlink()
     if edited:
@@ -99,7 +194,7 @@ def take_back(here: Project, index: bytes, edited: bool) -> None:
         path.write_bytes(later)
     done = here.update("--abort")
     assert (done.returncode, done.stderr) == (0, "")
-    assert snapshot(here.folder) == here.before
+    assert snapshot(here.folder) == here.disk
     assert here.git("ls-files", "--stage", "-z") == index
     assert here.git("status", "--porcelain") == b""
     if edited:
@@ -133,8 +228,16 @@ def test_the_oracle_agrees_where_plain_copier_is_right():
     assert not judge_plain_copier(world([theirs], [MINE]))
 
 
+def test_the_oracle_sees_that_plain_copier_follows_no_rename():
+    lines = [("conf/a.yml", "conf/new.yml")]
+    renamed = world([Edit("rename", *lines[0][:1], lines[0][1:])], [MINE])
+    wrong = judge_plain_copier(renamed._replace(renames=lines))
+    assert "conf/new.yml" in [line.split(" is ")[0] for line in wrong]
+
+
 def judge_plain_copier(world: World) -> list[str]:
     with project(world) as here:
         done = here.run(sys.executable, "-m", "copier", "update", "--defaults")
         assert done.returncode == 0, done.stderr
-        return oracle.judge_tree(here, oracle.outcomes(here), snapshot(here.folder), {}, "")
+        after = here.seen()
+        return judge.judge_tree(here, judge.choose(oracle.plan(here), after, {}), after, {})

@@ -1,27 +1,20 @@
-"""What has to hold after an update, worked out without the code that is tested.
+"""What has to become of every path, worked out without the code that is tested.
 
 The base is a fresh copy of the old release, theirs one of the new release, yours the project
-before the update. Text is merged by `git merge-file`; every other rule is in these lines.
+before the update. Text is merged by `git merge-file`; every other rule is in these lines. Where
+the rules leave a choice (two files look alike by chance), a path has several outcomes.
 """
 
-import hashlib
-import os
-import re
-import shlex
 import subprocess
 import tempfile
-import tomllib
-from collections import Counter
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-import yaml
-
-from .world import ANSWERS, LINK, LOCK, NEW, OLD, Entry, Files, Project, cells_of, snapshot, windows
-
-EXAMPLES: Counter[str] = Counter()  # for the record
-FILES: Counter[str] = Counter()  # in all of them
-
+from . import locks
+from .files import LINK, Entry, alike, unix, windows
+from .notebooks import cells_of, faults
+from .renames import destinations
+from .world import ANSWERS, HOOKS, NEW, OLD, Project, seeded
 
 # What becomes of a path.
 UNTOUCHED, FRESH, MERGED = "untouched", "as in a fresh copy", "merged"
@@ -29,7 +22,11 @@ BOTH, ALONE, OWN = "the same on both sides", "edited by the user alone", "the us
 DELETED, KEPT = "deleted by the user, changed by the template", "edited, deleted by the template"
 CONFLICT, BINARY, NOTEBOOK = "text in conflict", "binary or link in conflict", "notebook"
 SEEDED, BLOCKED, CELLS = "seeded, and the user's", "its place is taken", "notebook merged by cells"
-IN_CONFLICT = (CONFLICT, BINARY)
+MOVED, GONE = "moved as it was", "moved away"
+FOLLOWED = "merged at the user's new name"
+RENAMED_TWICE = "renamed by both, to different names"
+STUCK = "stays, since its new place is taken"
+IN_CONFLICT = (CONFLICT, BINARY, RENAMED_TWICE)
 
 
 class Outcome(NamedTuple):
@@ -40,17 +37,23 @@ class Outcome(NamedTuple):
     stages: tuple[Entry | None, ...] = ()
 
 
-def unix(data: bytes) -> bytes:
-    return data.replace(b"\r\n", b"\n")
+class Track(NamedTuple):
+    """A template's file: its names in the old release, in the project and in the new release."""
+
+    base: str | None
+    yours: str
+    theirs: str
 
 
-def alike(one: Entry | None, other: Entry | None) -> bool:
-    """The same mode and bytes."""
-    return other is None if one is None else one.same(other)
+class Plan(NamedTuple):
+    """What may become of each path, the likeliest first; and where each file of the user's goes."""
+
+    outcomes: dict[str, list[Outcome]]
+    places: dict[str, tuple[str, str]]  # by the user's name: the base's name, the place
 
 
 def merge_file(base: bytes, yours: bytes, theirs: bytes) -> tuple[bytes, bool] | None:
-    """What `git merge-file` makes of it, and whether that is clean; None for binary files."""
+    """Return what `git merge-file` makes of it, and if that is clean; None for binary files."""
     with tempfile.TemporaryDirectory() as scratch:
         names = [Path(scratch, name) for name in ("yours", "base", "theirs")]
         for path, data in zip(names, (yours, base, theirs), strict=True):
@@ -79,53 +82,206 @@ def merge(name: str, base: Entry | None, yours: Entry | None, theirs: Entry | No
     if any(one and one.mode == LINK for one in stages):
         return Outcome(BINARY, yours, stages)
     old, mine, new = (one.data if one else b"" for one in plain)
-    clean = True
-    if mine == new or base and old == new:
-        text = mine
-    elif base and mine == old:
-        text = new
-    else:
-        merged = merge_file(old, mine, new)
-        if merged is None:
-            return Outcome(BINARY, yours, stages)
-        text, clean = merged
+    if name == HOOKS and base:
+        old, mine = locks.follow(old, new, old), locks.follow(old, new, mine)
+    merged = merge_text(base, old, mine, new)
+    if merged is None:
+        return Outcome(BINARY, yours, stages)
+    text, clean = merged
     mode = theirs.mode if base and base.mode == yours.mode else yours.mode
     entry = Entry(mode, text.replace(b"\n", b"\r\n") if crlf else text)
-    if name.endswith(".ipynb") and broken(clean, text, (old, mine, new)):
+    if name.endswith(".ipynb") and (not clean or torn(text, old, mine, new)):
         return Outcome(NOTEBOOK, entry, stages)
     return Outcome(MERGED, entry) if clean else Outcome(CONFLICT, entry, stages)
 
 
-def broken(clean: bool, text: bytes, sides: tuple[bytes, ...]) -> bool:
-    """Whether merging the text of notebooks has not made a notebook."""
-    return not clean or cells_of(text) is None and all(cells_of(side) is not None for side in sides)
+def merge_text(base: Entry | None, old: bytes, mine: bytes, new: bytes) -> tuple | None:
+    if mine == new or base and old == new:
+        return mine, True
+    return (new, True) if base and mine == old else merge_file(old, mine, new)
 
 
-def seeded(name: str, project: Project) -> bool:
-    return any(PurePath(name).match(pattern) for pattern in project.seeded)
+def torn(text: bytes, old: bytes, mine: bytes, new: bytes) -> bool:
+    """Whether merging notebooks as text has made no notebook, or one that lacks something."""
+    sides = (old or b'{"cells": []}', mine, new)
+    three = all(cells_of(side) is not None for side in sides)
+    return three and bool(faults(text, old, mine, new, unmerged=False))
 
 
-def outcomes(project: Project) -> dict[str, Outcome]:
-    """What has to become of every path of the project and of both releases."""
-    found = {}
-    for name in sorted({*project.base, *project.before, *project.theirs}):
-        base, yours, theirs = project.sides(name)
-        if name == ANSWERS:  # Copier's own
-            found[name] = Outcome(FRESH, theirs)
-        elif seeded(name, project):
-            new = theirs and not base and not yours
-            found[name] = Outcome(FRESH, theirs) if new else Outcome(SEEDED, yours)
-        elif base or theirs:
-            found[name] = merge(name, base, yours, theirs)
-        else:
-            found[name] = Outcome(OWN, yours)
-        if name in project.ignored and found[name].stages:  # git could not tell of a conflict
-            found[name] = Outcome(BLOCKED, yours)
-    stay = {name for name in project.before if found[name].entry}
-    for name, outcome in found.items():
-        if outcome.entry and name not in project.before and in_the_way(name, stay):
-            found[name] = Outcome(BLOCKED, None)
-    return found
+# Every path.
+
+
+def tracks(project: Project) -> list[Track]:
+    """List the template's files, first those that the old release had."""
+    moves, certain = project.renames.moves, project.renames.certain
+    found = [Track(name, certain.get(name, name), moves.get(name, name)) for name in project.base]
+    had = {track.theirs for track in found}
+    return found + [Track(None, name, name) for name in project.theirs if name not in had]
+
+
+def settle(project: Project, track: Track, yours: Entry | None) -> tuple[str, Outcome]:
+    """Say where a template's file goes, and what becomes of it there."""
+    base = project.base.get(track.base) if track.base else None
+    theirs = project.theirs.get(track.theirs)
+    followed = track.base and track.yours != track.base
+    place = track.yours if followed else track.theirs
+    if place == ANSWERS:  # Copier's own
+        return place, Outcome(FRESH, theirs)
+    if seeded(track.theirs, project.seeded):
+        new = theirs and not base and not yours
+        kind = MOVED if yours and place != track.yours else SEEDED
+        return place, Outcome(FRESH, theirs) if new else Outcome(kind, yours)
+    found = merge(place, base, yours, theirs)
+    if yours and track.base and track.yours not in (track.base, track.theirs):
+        if track.theirs != track.base:
+            return place, Outcome(RENAMED_TWICE, found.entry, (base, yours, theirs))
+        if found.what == MERGED:
+            return place, found._replace(what=FOLLOWED)
+    if place != track.yours and found.what in (UNTOUCHED, ALONE):
+        return place, found._replace(what=MOVED if yours else DELETED)
+    return place, found
+
+
+def plan(project: Project) -> Plan:
+    """Work out what has to become of every path of the project and of both releases."""
+    before, found, places = project.before, {}, {}
+    owned = set()
+    for track in tracks(project):
+        name = track.yours
+        free = track.base is None and name in owned  # the file that was here has its own track
+        place, outcome = settle(project, track, None if free else before.get(name))
+        if free and found[name][0].what != GONE:  # the user gave its name to another file
+            kept = found[name]
+            blocked = Outcome(BLOCKED, kept[0].entry, kept[0].stages)
+            found[name] = [blocked, Outcome(BLOCKED, before[name]), *add_add(project, name)]
+            continue
+        if track.base and name in before:
+            owned.add(name)
+            places[name] = (track.base, place)
+        found.setdefault(place, [outcome, *leeway(project, track, outcome)])
+        if place != name and name in before:
+            move(project, found, name, place, outcome)
+        elif track.base and place not in (name, track.base) and place in before:
+            own = Outcome(OWN, before[place])  # the user deleted the template's file
+            both = settle(project, Track(track.base, place, place), before[place])[1]
+            blocked = Outcome(BLOCKED, before[place])
+            found[place] = [own, both, blocked, *add_add(project, place)]
+            places[place] = (track.base, place)
+        elif free:
+            found[name] = [outcome]
+    for track in tracks(project):
+        if track.base not in (None, track.yours) and track.yours in before:
+            follow_folder(project, found, places, track)
+    for name in sorted(before.keys() - owned - found.keys()):
+        take_along(project, found, places, name)
+    look_alike(project, found, places)
+    for name, outs in found.items():
+        if name in project.ignored and outs[0].stages:  # git could not tell of a conflict
+            found[name] = [Outcome(BLOCKED, before[name])]
+    block(project, found, places)
+    for name in {*project.base, *before, *project.theirs} - found.keys():
+        found[name] = [Outcome(GONE, None)]
+    return Plan(found, places)
+
+
+def leeway(project: Project, track: Track, outcome: Outcome) -> list[Outcome]:
+    """List what the rules allow as well."""
+    yours = project.before.get(track.yours)
+    if outcome.what in (MERGED, FOLLOWED) and track.theirs.endswith(".ipynb"):
+        base = project.base.get(track.base) if track.base else None
+        return [Outcome(NOTEBOOK, outcome.entry, (base, yours, project.theirs[track.theirs]))]
+    if track.base and track.yours != track.base and yours and not outcome.entry:
+        return [Outcome(KEPT, yours)]  # renamed by the user, deleted by the template
+    if track.base is None and track.theirs in project.base and not yours:
+        return [Outcome(DELETED, None)]  # deleted by the user, renamed and made again
+    return []
+
+
+def add_add(project: Project, name: str) -> list[Outcome]:
+    """What becomes of two files that both sides added under one name."""
+    return [merge(name, None, project.before.get(name), project.theirs.get(name))]
+
+
+def move(project: Project, found: dict, name: str, place: str, outcome: Outcome) -> None:
+    """Move a file of the user's to a place, unless another one has it."""
+    before = project.before
+    if place in before:
+        found[name] = [Outcome(STUCK, before[name])]
+        found[place] = [Outcome(BLOCKED, before[place])]
+        return
+    found[place] = [outcome]
+    found[name] = [Outcome(GONE, None)]
+    if name in project.ignored:  # not in git, so it may stay
+        found[name].append(Outcome(STUCK, before[name]))
+        found[place] += [Outcome(BLOCKED, None), Outcome(FRESH, project.theirs.get(place))]
+
+
+def follow_folder(project: Project, found: dict, places: dict, track: Track) -> None:
+    """Allow for a file that the user moved into a folder, and that moves on with this folder."""
+    name, renames = track.yours, project.renames
+    yours, outcome = project.before[name], found[name][0]
+    base, theirs = project.base[track.base], project.theirs.get(track.theirs)
+    for target in destinations(name, project.base, project.theirs, renames)[0]:
+        alone = merge(target, base, yours, theirs)
+        alone = alone._replace(what=MOVED) if alone.what in (UNTOUCHED, ALONE) else alone
+        found[name] += [Outcome(STUCK, yours), Outcome(GONE, None)]
+        found.setdefault(target, [Outcome(OWN, project.before.get(target))])
+        found[target] += [outcome, alone, Outcome(BLOCKED, project.before.get(target))]
+        places[name] = (track.base, target)
+
+
+def take_along(project: Project, found: dict, places: dict, name: str) -> None:
+    """Move a file of the user's own with its folder."""
+    yours = project.before[name]
+    found[name] = [Outcome(OWN, yours)]
+    if name in project.ignored:
+        return
+    targets, must = destinations(name, project.base, project.theirs, project.renames)
+    for target in targets:
+        if target in project.before or target in found:
+            theirs = found.get(target, [])
+            found[name] += [Outcome(STUCK, yours), Outcome(GONE, None)]
+            found[target] = [*theirs, Outcome(BLOCKED, project.before.get(target))]
+            found[target] += [merge(target, None, yours, project.theirs.get(target))]
+            for source, (_, place) in places.items():
+                if place == target and source != place:  # two files want it
+                    found[source].append(Outcome(STUCK, project.before[source]))
+            places[name] = ("", target)
+            continue
+        gone, moved = Outcome(GONE, None), Outcome(MOVED, yours)
+        found[name] = [gone] if must else [Outcome(OWN, yours), gone]
+        found[target] = [moved] if must else [Outcome(OWN, None), moved]
+        places[name] = ("", target)
+
+
+def look_alike(project: Project, found: dict, places: dict) -> None:
+    """Allow for files of the user's that git may take for renamed ones of the template."""
+    for base, name in project.renames.chance:
+        track = Track(base, name, project.renames.moves.get(base, base))
+        _, outcome = settle(project, track, project.before[name])
+        found.setdefault(name, [Outcome(OWN, project.before[name])]).append(outcome)
+        places.setdefault(name, (base, name))
+
+
+def block(project: Project, found: dict, places: dict) -> None:
+    """Leave out the files whose place the user's files take."""
+    while True:
+        stay = {name for name in project.before if found.get(name, [OWN_STAYS])[0].entry}
+        taken = [
+            name
+            for name, outs in found.items()
+            if outs[0].entry and name not in project.before and in_the_way(name, stay)
+        ]
+        for name in taken:
+            found[name] = [Outcome(BLOCKED, None)]
+            for source, (_, place) in places.items():
+                if place == name and source != name:
+                    found[source] = [Outcome(STUCK, project.before[source])]
+        if not taken:
+            return
+
+
+OWN_STAYS = Outcome(OWN, Entry("", b""))
 
 
 def in_the_way(name: str, stay: set[str]) -> bool:
@@ -133,184 +289,3 @@ def in_the_way(name: str, stay: set[str]) -> bool:
     parents = {path.as_posix() for path in PurePath(name).parents}
     below = any(other.startswith(f"{name}/") for other in stay)
     return bool(parents & stay) or below
-
-
-# The judgement: each function returns what is wrong, in words.
-
-
-def judge(project: Project, done: subprocess.CompletedProcess) -> list[str]:
-    """Everything about an update that was not refused."""
-    said, after = done.stdout, snapshot(project.folder)
-    expected, staged = outcomes(project), stages(project)
-    wrong = judge_tree(project, expected, after, staged, said)
-    wrong += lost(project, after, staged, said)
-    wrong += judge_index(project, expected, staged)
-    left = [name for name, outcome in expected.items() if outcome.what in (BLOCKED, *IN_CONFLICT)]
-    left += staged.keys() - left
-    todo = left or locks_are_left(project, after)
-    if done.returncode != (2 if todo else 0):
-        wrong.append(f"exit code {done.returncode}, with {left or 'nothing'} left to do")
-    wrong += [f"the output does not name {name}" for name in left if name not in said]
-    if "Traceback" in done.stderr:
-        wrong.append(done.stderr)
-    for name, outcome in expected.items():
-        by_cells = outcome.what == NOTEBOOK and name not in staged
-        FILES[CELLS if by_cells else outcome.what] += 1
-    return wrong
-
-
-def judge_tree(
-    project: Project, expected: dict[str, Outcome], after: Files, staged: dict, said: str
-) -> list[str]:
-    """Every file is as it has to be, and there are no others."""
-    wrong = []
-    for name, outcome in expected.items():
-        now, yours = after.get(name), project.before.get(name)
-        if name == ANSWERS:
-            ok = now and yaml.safe_load(now.data) == yaml.safe_load(project.theirs[name].data)
-        elif name == LOCK:
-            ok = lock_is_right(project, now, after)
-        elif outcome.what == NOTEBOOK:
-            ok = now and notebook_is_right(outcome, now, name in staged)
-        else:
-            ok = alike(outcome.entry, now)
-        if not ok:
-            wrong.append(f"{name} is {now}, and not {outcome}")
-        both = now and yours and LINK not in (now.mode, yours.mode)
-        if both and (now.permissions ^ yours.permissions) & 0o666:
-            wrong.append(f"{name} has other permissions than yours had")
-    new = after.keys() - expected.keys() - backups(project, after, said).keys()
-    return wrong + [f"{name} was made" for name in new]
-
-
-def notebook_is_right(outcome: Outcome, now: Entry, unmerged: bool) -> bool:
-    """A notebook whose text does not merge is one still, with both sides' code.
-
-    Marked text is right where one of the three was none before.
-    """
-    base, yours, theirs = (one.data if one else b"" for one in outcome.stages)
-    if cells_of(now.data) is None:
-        three = all(cells_of(side) is not None for side in (base, yours, theirs))
-        return not three and unmerged and now.same(outcome.entry)
-    new = (contents(yours) | (set() if unmerged else contents(theirs))) - contents(base)
-    return new <= contents(now.data)
-
-
-def contents(data: bytes) -> set[str]:
-    """The lines of a notebook's code and outputs."""
-    lines = set()
-    for one in cells_of(data) or []:
-        texts = ["".join(one["source"]), *("".join(out["text"]) for out in one.get("outputs", []))]
-        lines |= {line for text in texts for line in text.splitlines()}
-    return lines
-
-
-def pins(lock: bytes) -> dict[str, str]:
-    return dict(re.findall(r"^([\w-]+)==(\S+)", lock.decode("utf-8", "replace"), re.MULTILINE))
-
-
-def dependencies(files: Files) -> object:
-    try:
-        return tomllib.loads(files["pyproject.toml"].data.decode())
-    except (KeyError, ValueError):
-        return None
-
-
-def locks_are_left(project: Project, after: Files) -> bool:
-    """Whether the template brings a lock that does not fit the user's dependencies."""
-    base, yours, theirs = project.sides(LOCK)
-    if not yours or not theirs or yours.mode == LINK or alike(base, theirs):
-        return False
-    wish = dependencies(project.theirs)
-    return wish is None or dependencies(after) != wish
-
-
-def lock_is_right(project: Project, now: Entry | None, after: Files) -> bool:
-    """The template's pins win; packages of the user's stay where the dependencies are theirs."""
-    base, yours, theirs = project.sides(LOCK)
-    if not yours or not theirs or yours.mode == LINK or alike(base, theirs):
-        return alike(now, yours if base or yours else theirs)
-    if not now or now.mode != yours.mode:
-        return False
-    if not locks_are_left(project, after):
-        return unix(now.data) == unix(theirs.data)
-    old, mine, new = (pins(one.data if one else b"") for one in (base, yours, theirs))
-    return pins(now.data) == {**{k: v for k, v in mine.items() if k not in old}, **new}
-
-
-def lost(project: Project, after: Files, staged: dict, said: str) -> list[str]:
-    """What of the user's is in no file, in no conflict, and in no place that the output names."""
-    wrong, kept = [], [*backups(project, after, said).values()]
-    for name, yours in project.before.items():
-        base, now = project.base.get(name), after.get(name)
-        old, new = (one.data if one else b"" for one in (base, now))
-        if base and unix(yours.data) == unix(base.data) or now and yours.data == now.data:
-            continue
-        if staged.get(name, {}).get(2) == blob(yours):
-            continue
-        if unix(yours.data) in map(unix, kept):
-            continue
-        if yours.mode != LINK and b"\0" not in yours.data and now:
-            mine = lines(yours.data) - lines(old)
-            if mine <= lines(new):
-                continue
-            if cells_of(new) is not None and cells_of(yours.data) is not None:
-                mine = contents(yours.data) - contents(old)
-                if mine <= contents(new):
-                    continue
-        wrong.append(f"{name} has lost what was yours: {yours} became {now}")
-    return wrong
-
-
-def lines(data: bytes) -> set[bytes]:
-    return set(unix(data).split(b"\n"))
-
-
-def backups(project: Project, after: Files, said: str) -> dict[str, bytes]:
-    """What the output names as yours: files beside, and versions in git."""
-    found = {}
-    for place in re.findall(r"yours: (.*)\)$", said, re.MULTILINE):
-        shown = place.startswith("git show ")
-        name = shlex.split(place)[-1]
-        found[name] = project.git("show", name) if shown else after[name].data
-    return found
-
-
-def blob(entry: Entry) -> tuple[str, str]:
-    """How git's index tells of an entry: mode and hash."""
-    head = b"blob %d\0" % len(entry.data)
-    return entry.mode, hashlib.sha1(head + entry.data).hexdigest()
-
-
-def stages(project: Project) -> dict[str, dict[int, tuple[str, str]]]:
-    """The conflicts in git's index."""
-    found: dict = {}
-    for line in project.git("ls-files", "--unmerged", "-z").split(b"\0")[:-1]:
-        info, name = os.fsdecode(line).split("\t", 1)
-        mode, sha, number = info.split()
-        found.setdefault(name, {})[int(number)] = (mode, sha)
-    return found
-
-
-def judge_index(project: Project, expected: dict[str, Outcome], staged: dict) -> list[str]:
-    """Conflicts are unmerged with all their stages; the rest is staged; nothing is committed."""
-    wrong = []
-    if project.git("log", "-1", "--format=%s") != b"Mine\n":
-        wrong.append("there is a new commit")
-    for name, outcome in expected.items():
-        if name in staged:
-            told = {n: blob(one) for n, one in enumerate(outcome.stages, 1) if one}
-            if staged[name] != told:
-                wrong.append(f"{name} is unmerged as {staged[name]}, and not {told}")
-        elif outcome.what in IN_CONFLICT:
-            wrong.append(f"{name} is in conflict, and not unmerged")
-    top = project.git("rev-parse", "--show-prefix").decode().strip()
-    listing = project.git("status", "--porcelain=v1", "-z", "--no-renames")
-    for line in os.fsdecode(listing).split("\0")[:-1]:
-        state, name = line[:2], line[3:].removeprefix(top)
-        if name in staged or state[1] == " ":
-            continue
-        was_ignored = any(one == name or one.startswith(name) for one in project.ignored)
-        if state != "??" or not was_ignored:
-            wrong.append(f"git status says {state} {name}")
-    return wrong

@@ -3,14 +3,12 @@
 import contextlib
 import json
 import os
-import re
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import pytest
@@ -18,27 +16,25 @@ from conftest import ROOT, SOURCE, commit, git, isolate
 from copier import run_copy
 from plumbum import local
 
+from . import renames
+from .actions import Edit, edit, requirement
+from .files import LINK, Entry, Files, snapshot, write
+from .notebooks import illustrated, notebook
+from .renames import Lines, Renames
+
 UPDATE = ROOT / "template/tools/update.py"
 OLD, NEW = "v1.0.0", "v1.1.0"
 ANSWERS = ".copier-answers.yml"
-LOCK = "requirements/cpu.txt"
-SEEDED = ("seed/*", "requirements/*.txt")
-JINJA = {"README.md", "{name}/core.yml"}
+LOCK, HOOKS, TOOL = "requirements/cpu.txt", ".pre-commit-config.yaml", "tools/lock.py"
+SEEDED = ("seed/*", "**/start.yml", "requirements/*.txt")
+JINJA = ("README.md", "core.yml")  # how the names end of files that hold an answer
 IF_GITHUB = "{% if ci == 'github' %}ci{% endif %}/"
 BLOCKS = {  # repeated blocks are where naive merges go wrong
     "j": "- name: job\n  image: base\n  run: true\n\n",
     "s": "- name: step\n  image: base\n  run: true\n\n",
     "o": "owner: {{ name }}\n",
 }
-LINK = "120000"  # git's mode of a symbolic link
-
-
-class Edit(NamedTuple):
-    """What somebody does to a file; {name} in its name is the answer to that question."""
-
-    kind: str
-    name: str
-    detail: tuple = ()
+EXECUTED = "executed"  # a file that a git hook of the template would make
 
 
 class World(NamedTuple):
@@ -49,65 +45,78 @@ class World(NamedTuple):
     template: list[Edit]  # between the releases
     user: list[Edit]  # before the update
     data: dict[str, str] = {}  # answers that the update changes
+    renames: Lines = []  # the lines of the second release's renames.txt
     seeded: tuple[str, ...] = SEEDED  # in the second release
+    evil: str = ""  # a name of the second release that git would take for its own
     asks: bool = False  # the second release has another question
     eol: bool = True  # the template has `* text=auto eol=lf`
     strips: bool = False  # a filter keeps notebooks' outputs out of git
     nested: bool = False  # the project is a folder of its repository
+    history: bool = False  # the fresh project is committed, and each `git mv` too
+    modes: bool = True  # core.fileMode
+    flag: tuple[str, str, bool] | None = None  # a file, its flag in git's index, edited after it
     ending: str = "commit"  # or abort, or edit: abort after another edit
-
-
-class Entry(NamedTuple):
-    """A file or link: git's mode, its bytes, and the permissions it has on the disk."""
-
-    mode: str
-    data: bytes
-    permissions: int = 0
-
-    def same(self, other: "Entry | None") -> bool:
-        return other is not None and self[:2] == other[:2]
-
-
-Files = dict[str, Entry]
 
 
 # The template.
 
+LOCK_TOOL = b'''\
+"""Pin what pyproject.toml asks for, and set the hooks to the pins: the real tool without uv."""
 
-def notebook(*sources: str) -> bytes:
-    cells = [cell(f"cell-{n}", source) for n, source in enumerate(sources)]
-    return dump({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+import re
+import sys
+import tomllib
+from pathlib import Path
 
-
-def cell(name: str, source: str) -> dict:
-    new = {"cell_type": "code", "execution_count": None, "id": name, "metadata": {}}
-    return {**new, "outputs": [], "source": source.splitlines(keepends=True)}
-
-
-def dump(notebook: dict, indent: int = 1) -> bytes:
-    return json.dumps(notebook, indent=indent, ensure_ascii=False).encode() + b"\n"
-
-
-def requirement(package: str, version: str) -> bytes:
-    return f"{package}=={version} \\\n    --hash=sha256:{package}{version}\n".encode()
-
-
+root = Path(sys.argv[-1])
+lock, hooks = root / "requirements/cpu.txt", root / ".pre-commit-config.yaml"
+text = lock.read_text()
+project = tomllib.loads((root / "pyproject.toml").read_text()).get("project", {})
+for name in project.get("dependencies") or sys.exit("lock: there are no dependencies"):
+    if not re.search(rf"^{name}==", text, re.MULTILINE):
+        text += f"{name}==9 \\\\\\n    --hash=sha256:{name}9\\n"
+lock.write_text(text)
+if hooks.is_file():
+    config = hooks.read_text()
+    for name, version in re.findall(r"^([\\w.-]+)==([^\\s;]+)", text, re.MULTILINE):
+        config = re.sub(rf"(?<![\\w.-]){name}==[^\\s,\\]]+", f"{name}=={version}", config)
+    hooks.write_text(config)
+'''
+HOOK = """\
+  - repo: local
+    hooks:
+      - id: {id}
+        entry: {id}
+        language: python
+        additional_dependencies:
+          - {pins}
+"""
+OWN_PIN = "numpy==1.26.4"
+OWN_HOOK = HOOK.format(id="mine", pins=OWN_PIN).encode()  # numpy is in the lock as well
 ALWAYS = {  # in the first release, whatever is drawn
     ".gitignore": b"*.log\n/scratch\n!*.keep.log\n",
     "pyproject.toml": b'[project]\nname = "x"\ndependencies = [\n  "keras",\n]\n',
-    LOCK: b"# made by uv\n" + requirement("keras", "3.1") + requirement("numpy", "2.1"),
-    "logo.bin": b"\x89PNG\0 1",
-    "lab/check.ipynb": notebook("import a", "a.run()\na.show()", "print(1)"),
+    LOCK: b"# made by uv\n"
+    + b"".join(requirement(*one) for one in (("keras", "3.1"), ("numpy", "2.1"), ("ruff", "0.1"))),
+    HOOKS: (
+        "repos:\n"
+        + HOOK.format(id="ruff", pins="nbstripout==0.9\n          - ruff==0.1")
+        + HOOK.format(id="json", pins="pre-commit-hooks==6.0.0")
+    ).encode(),
+    TOOL: LOCK_TOOL,
+    "logo.bin": b"\x89PNG\0 1" + bytes(range(64)),
+    "lab/check.ipynb": illustrated("import a", "a.run()\na.show()\na.show()", "print(1)"),
     "seed/model.yml": b"- name: job\n",
     "seed/logo.bin": b"\0 seeded",
     "seed/start.ipynb": notebook("start()"),
+    "{name}/start.yml": b"- name: start\n",
     "script.sh": b"#!/bin/sh\nset -e\necho 1\necho 2\n",
 }
 
 
 def source(name: str) -> str:
     """Where the template keeps a file of the project."""
-    suffix = ".jinja" if name in JINJA else ""
+    suffix = ".jinja" if name.endswith(JINJA) else ""
     return name.replace("{name}", "{{ name }}").replace("ci/", IF_GITHUB, 1) + suffix
 
 
@@ -149,6 +158,13 @@ def release_twice(world: World, folder: Path) -> None:
     readme = files / source("README.md")
     if world.asks and readme.is_file() and not readme.is_symlink():
         readme.write_bytes(readme.read_bytes() + b"\ncolour: {{ colour }}\n")
+    if world.evil:
+        place = files / "/".join(f"{{{{ '{part}' }}}}" for part in world.evil.split("/"))
+        write(place, f"#!/bin/sh\ntouch '{folder.parent / EXECUTED}'\n".encode())
+        place.chmod(0o755)
+    lines = [f"{old} -> {new}\n" for old, new in world.renames]
+    text = "".join(["# Renamed files, the oldest rename first\n", *lines])
+    (folder / "renames.txt").write_text(text.replace("{name}", "{{name}}"))
     (folder / "copier.yml").write_text(settings(world.seeded, world.asks))
     git(folder, "commit", "--quiet", "--allow-empty", "--message=Next")
     commit_all(folder, "Release")
@@ -160,147 +176,7 @@ def commit_all(folder: Path, message: str) -> None:
     git(folder, "commit", "--quiet", "--allow-empty", "--message", message)
 
 
-# What people do to files. An edit of what is not there, or no longer a file, does nothing.
-
-
-def write(path: Path, data: bytes) -> None:
-    clear(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-
-
-def clear(path: Path) -> None:
-    """Make room for a file: files become folders and folders files, as people do."""
-    for parent in path.parents:
-        if parent.is_symlink() and not parent.is_dir() or parent.is_file():
-            parent.unlink()
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def edit(folder: Path, one: Edit, place: Callable[[str], str]) -> None:
-    kind, path, detail = one.kind, folder / place(one.name), one.detail
-    if kind == "write":
-        return write(path, *detail)
-    if kind == "mkdir":
-        clear(path)
-        return path.mkdir(parents=True)
-    if kind == "link":
-        clear(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.symlink_to(*detail)
-    if kind == "relocate":  # to another disk, say, with a link in the place
-        if path.is_dir() and not path.is_symlink():
-            clear(folder / detail[0])
-            path.rename(folder / detail[0])
-            path.symlink_to(detail[0])
-        return
-    if not path.is_file() or path.is_symlink():
-        return
-    if kind == "delete":
-        path.unlink()
-    elif kind == "rename":
-        target = folder / place(*detail)
-        if not {path, target} & {*path.parents, *target.parents} and path != target:
-            clear(target)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
-    elif kind == "mode":
-        path.chmod(path.stat().st_mode ^ 0o111)
-    elif kind == "private":
-        path.chmod(path.stat().st_mode & 0o700)
-    else:
-        path.write_bytes(CONTENT_EDITS[kind](path.read_bytes(), *detail))
-
-
-def edit_lines(data: bytes, at: int, drop: int, add: tuple[bytes, ...]) -> bytes:
-    plain = data.replace(b"\r\n", b"\n") if windows(data) else data
-    lines = re.findall(rb"[^\n]*\n|[^\n]+", plain)
-    at %= len(lines) + 1
-    lines[at : at + drop] = add
-    edited = b"".join(lines)
-    return edited.replace(b"\n", b"\r\n") if windows(data) else edited
-
-
-def windows(data: bytes) -> bool:
-    """Whether these are text lines that all end as Windows' do."""
-    odd = b"\0" in data or b"\r\r\n" in data
-    return not odd and 0 < data.count(b"\n") == data.count(b"\r\n")
-
-
-def to_windows(data: bytes) -> bytes:
-    return data if b"\0" in data else data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-
-
-def edit_notebook(data: bytes, what: str, at: int, text: str) -> bytes:
-    found = cells_of(data)
-    if found is None:
-        return data
-    whole = json.loads(data)
-    cells = whole["cells"]
-    if what == "insert":
-        cells.insert(at % (len(cells) + 1), cell("".join(filter(str.isalnum, text)), text))
-    elif cells:
-        one = cells[at % len(cells)]
-        if what == "drop":
-            cells.remove(one)
-        elif what == "source":
-            one["source"] = text.splitlines(keepends=True)
-        elif what == "run":
-            one["execution_count"] = at + 1
-            one["outputs"] = [{"name": "stdout", "output_type": "stream", "text": [f"{text}\n"]}]
-    return dump(whole, indent=4 if what == "indent" else 1)
-
-
-def cells_of(data: bytes) -> list[dict] | None:
-    """The cells of a notebook; None for what is none."""
-    try:
-        return json.loads(data)["cells"]
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def require(data: bytes, package: str, version: str) -> bytes:
-    """Ask for a package in pyproject.toml, or pin it in a lock."""
-    top = b"dependencies = [\n"
-    if top in data:
-        return data.replace(top, top + f'  "{package}",\n'.encode(), 1)
-    old = re.compile(rf"^{package}==.*\n(?:[ \t].*\n)*".encode(), re.MULTILINE)
-    new = requirement(package, version)
-    return old.sub(lambda _: new, data) if old.search(data) else data + new
-
-
-CONTENT_EDITS = {
-    "lines": edit_lines,
-    "ignore": edit_lines,
-    "notebook": edit_notebook,
-    "require": require,
-    "crlf": to_windows,
-    "chop": lambda data: data.rstrip(b"\r\n"),
-}
-
-
 # The project.
-
-
-def snapshot(folder: Path) -> Files:
-    """Every file and link of a folder, but for git's own."""
-    files = {}
-    for root, folders, names in os.walk(folder):
-        if ".git" in folders:
-            folders.remove(".git")
-        for name in names + [name for name in folders if Path(root, name).is_symlink()]:
-            path = Path(root, name)
-            mode = path.lstat().st_mode
-            if stat.S_ISLNK(mode):
-                entry = Entry(LINK, os.fsencode(os.readlink(path)))
-            else:
-                git_mode = "100755" if mode & 0o100 else "100644"
-                entry = Entry(git_mode, path.read_bytes(), stat.S_IMODE(mode))
-            files[path.relative_to(folder).as_posix()] = entry
-    return files
 
 
 class Project(NamedTuple):
@@ -308,24 +184,47 @@ class Project(NamedTuple):
 
     folder: Path
     base: Files  # a fresh copy of the old release
-    before: Files
+    before: Files  # with git's modes where core.fileMode is false
     theirs: Files  # a fresh copy of the new release
     seeded: tuple[str, ...]
     ignored: set[str]  # by git, and not tracked
+    renames: Renames = Renames()
+    modes: bool = True  # core.fileMode
+    disk: Files = {}  # before, with the disk's modes
 
     def sides(self, name: str) -> list[Entry | None]:
         """A file in the old release, here before the update, and in the new release."""
         return [files.get(name) for files in (self.base, self.before, self.theirs)]
 
-    def git(self, *args: str, data: bytes = b"") -> bytes:
-        done = subprocess.run(
-            ["git", *args], cwd=self.folder, input=data, check=True, capture_output=True
-        )
+    def git(self, *args: str, data: bytes = b"", ok: tuple = (0,)) -> bytes:
+        done = subprocess.run(["git", *args], cwd=self.folder, input=data, capture_output=True)
+        assert done.returncode in ok, done.stderr
         return done.stdout
 
     def names(self, *which: str) -> list[str]:
         """The files that git has in its index, or what else is asked for."""
         return os.fsdecode(self.git("ls-files", "-z", *which)).split("\0")[:-1]
+
+    def index(self) -> dict[str, tuple[str, str]]:
+        """Git's mode and hash of each file that is not in conflict."""
+        found = {}
+        for line in self.git("ls-files", "--stage", "-z").split(b"\0")[:-1]:
+            info, name = os.fsdecode(line).split("\t", 1)
+            mode, sha, stage = info.split()
+            if stage == "0":
+                found[name] = (mode, sha)
+        return found
+
+    def seen(self) -> Files:
+        """Every file as git sees it: modes are the index's where core.fileMode is false."""
+        files = snapshot(self.folder)
+        if self.modes:
+            return files
+        index = self.index()
+        return {
+            name: one if one.mode == LINK else one._replace(mode=index.get(name, ("100644",))[0])
+            for name, one in files.items()
+        }
 
     def update(self, *args: str) -> subprocess.CompletedProcess:
         """Run the real tool, as people do who have no nox."""
@@ -345,6 +244,49 @@ def copy(folder: Path, answers: dict[str, str], version: str) -> Files:
     return snapshot(folder)
 
 
+def work(world: World, project: Project) -> dict[str, str]:
+    """Do what the user does, commit it, and return the renames: first names with the last ones."""
+    history, folder = renames.History(), project.folder
+
+    def place(name: str) -> str:
+        return renames.fill(name, world.answers)
+
+    def save(message: str) -> None:
+        project.git("add", "--all")
+        project.git("commit", "--quiet", "--allow-empty", "--message", message)
+
+    if world.history:
+        save("Start")
+    if not world.modes:
+        project.git("config", "core.fileMode", "false")
+    for one in world.user:
+        alone = one.kind == "move" and world.history
+        if alone:
+            save("Before a rename")
+        is_there = (folder / place(one.name)).is_file()
+        edit(folder, one, place)
+        if one.kind in ("move", "rename") and is_there:
+            old, new = place(one.name), place(*one.detail)
+            if not os.path.lexists(folder / old) and (folder / new).is_file():
+                history.note(old, new)
+        if alone:
+            save("Rename")
+    project.git("add", "--all")
+    if os.path.lexists(folder / "forced.log"):  # though ignored
+        project.git("add", "--force", "forced.log")
+    project.git("commit", "--quiet", "--allow-empty", "--message=Mine")
+    return history.names
+
+
+def mark(project: Project, name: str, flag: str, edited: bool) -> None:
+    """Hide a tracked file's changes from git, and perhaps change it."""
+    path = project.folder / name
+    if name in project.index() and path.is_file() and not path.is_symlink():
+        project.git("update-index", flag, "--", f"./{name}")
+        if edited:
+            path.write_bytes(path.read_bytes() + b"# hidden\n")
+
+
 @contextlib.contextmanager
 def project(world: World) -> Iterator[Project]:
     """The project as it is before its update, in folders that are gone afterwards."""
@@ -358,18 +300,30 @@ def project(world: World) -> Iterator[Project]:
         repository = top / "project"
         folder = repository / "sub dir" if world.nested else repository
         base = copy(folder, world.answers, OLD)
-        theirs = copy(top / "theirs", world.answers | world.data, NEW)
+        theirs = {} if world.evil else copy(top / "theirs", world.answers | world.data, NEW)
         git(repository, "init", "--quiet", "--initial-branch=main")
         if world.strips:
             git(repository, "config", "filter.strip.clean", "sed '/stdout/,/]/d'")
             (repository / ".git/info").mkdir(exist_ok=True)
             (repository / ".git/info/attributes").write_text("*.ipynb filter=strip\n")
-        for one in world.user:
-            edit(folder, one, lambda name: name.replace("{name}", world.answers["name"]))
-        project = Project(folder, base, snapshot(folder), theirs, world.seeded, set())
-        project.git("add", "--all")
-        if os.path.lexists(folder / "forced.log"):  # though ignored
-            project.git("add", "--force", "forced.log")
-        project.git("commit", "--quiet", "--message=Mine")
+        project = Project(folder, base, {}, theirs, world.seeded, set(), modes=world.modes)
+        drawn = work(world, project)
+        if world.flag:
+            mark(project, renames.fill(world.flag[0], world.answers), *world.flag[1:])
+        project = project._replace(before=project.seen(), disk=snapshot(folder))
         project.ignored.update(project.names("--others", "--ignored", "--exclude-standard"))
-        yield project
+        tracked = {n: one for n, one in project.before.items() if n not in project.ignored}
+        found = renames.templates(base, theirs, world.renames, world.answers, world.data)
+        certain, chance = renames.users(folder, base, tracked, drawn)
+        yield project._replace(renames=found._replace(certain=certain, chance=chance))
+
+
+def seeded(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(PurePath("/", name).match(f"/{one}".replace("/**/", "*/")) for one in patterns)
+
+
+def git_folder(project: Project) -> dict[str, bytes]:
+    """Read what decides how git behaves: its settings and hooks; and what a hook would make."""
+    top = Path(os.fsdecode(project.git("rev-parse", "--show-toplevel")).rstrip("\n"))
+    found = [top / ".git/config", *(top / ".git/hooks").rglob("*"), top.parent / EXECUTED]
+    return {str(path): path.read_bytes() for path in found if path.is_file()}
