@@ -159,7 +159,8 @@ def worlds(draw) -> World:
         template, user = template + theirs, user + mine
     no_longer, newly = SEEDED[1:], (*SEEDED, "conf/b.yml")
     flagged = (*TEXTS, "README.md", "script.sh", "{name}/core.yml", "pyproject.toml")
-    flag = st.tuples(st.sampled_from(flagged), st.sampled_from(FLAGS), st.booleans())
+    flagged += tuple({one.name: 1 for one in template + scene.template if one.kind == "lines"})
+    flag = st.tuples(st.sampled_from(flagged[::-1]), st.sampled_from(FLAGS), st.booleans())
     rare = draw(st.integers(0, 19))  # one of these kinds, or none
     return World(
         texts={
