@@ -29,7 +29,7 @@ def inject(project: Path, code: str, *options: str) -> subprocess.CompletedProce
     """Run a safe update in which this code has changed a module of the updater before."""
     [python] = Path(os.environ["XDG_CACHE_HOME"], "gpu-ml-template").glob("copier-*/bin/python")
     script = f"import os, sys\nsys.path.append({str(TOOL.parent)!r})\n"
-    script += "from updater import cli, environment, journal, merge, template\n"
+    script += "from updater import cli, environment, index, journal, merge\n"
     script += f"{code}\nsys.exit(cli.main(sys.argv[1:]))\n"
     return subprocess.run(
         [python, "-I", "-B", "-c", script, *options],

@@ -54,8 +54,8 @@ def expected(package: str, license: str, ci: str) -> set[str]:
         tools/audit.py tools/container.py tools/hooks.py tools/lock.py tools/sbom.py tools/update.py
     """
     updater = """
-        __init__ cli environment files journal locks merge notebooks plan renames repository
-        template
+        __init__ checks cli environment files index journal locks merge mirror notebooks plan
+        renames repository template
     """
     modules = """
         __init__ __main__ benchmark benchmark_report checkpoint cluster compare config data devices

@@ -260,8 +260,9 @@ def test_both_renamed_a_file_differently(small, copier):
     assert small.texts() == {"mine.py": "again\n" + BOTH}
 
 
-def test_a_declaration_that_cannot_be_read_is_refused(small, copier):
+@pytest.mark.parametrize("line", ["a.py b.py", "a.py -> ../b.py", "d/ -> x/.git/", "/etc/ -> x/"])
+def test_a_declaration_that_cannot_be_read_is_refused(small, copier, line):
     small.release(**{"a.py": LINES})
     small.copy(copier)
-    small.release_files({"renames.txt": "a.py b.py\n", "template/a.py": FIXED})
-    assert "renames.txt has a line 'a.py b.py', and not OLD -> NEW" in refused(small.project)
+    small.release_files({"renames.txt": f"{line}\n", "template/a.py": FIXED})
+    assert f"renames.txt has a line '{line}', and not OLD -> NEW" in refused(small.project)

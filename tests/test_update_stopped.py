@@ -17,7 +17,8 @@ STOP = """
 import signal
 
 where, times, how = {where!r}, {times}, {how!r}
-calls, orig = 0, getattr(journal, where)
+module = index if where == "blobs" else journal
+calls, orig = 0, getattr(module, where)
 
 
 def stop(*args, **options):
@@ -30,7 +31,7 @@ def stop(*args, **options):
     return orig(*args, **options)
 
 
-setattr(journal, where, stop)
+setattr(module, where, stop)
 """
 
 

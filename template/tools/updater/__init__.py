@@ -1,7 +1,8 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
 """The safe update: Copier renders the template twice, git merges, nothing of yours is lost.
 
-`cli` is the course of an update. It asks `template` for the two renders, `renames` for what became
-of each name, `plan` for what to do with each file (with `merge`, `notebooks` and `locks`), and
-`journal` to do it or to take it back. No module runs code of the new version.
+`cli` is the course of an update. `checks` says where none can be. `template` renders both versions
+out of the `mirror`, `renames` pairs the names of each file, `plan` decides what becomes of it (with
+`merge`, `notebooks` and `locks`), and `journal` does it, stages it in git's `index`, or takes it
+back. No module runs code of the new version.
 """

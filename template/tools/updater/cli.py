@@ -20,14 +20,16 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from . import repository
+from . import checks, repository
 from .environment import COPIER, cache, environment, find_uv
 from .files import Refused, read
-from .journal import abort, apply, aside, clear_lock, read_journal
+from .index import clear_lock
+from .journal import abort, apply, aside, read_journal
 from .merge import WORDS, Change
+from .mirror import mirror, public
 from .plan import in_history, plan, with_locks
 from .repository import ABORT, AGAIN, asks, git, yours
-from .template import Template, mirror, public, read_answers, render
+from .template import Template, read_answers, render
 
 TOOLS = Path(__file__).parents[1]
 
@@ -84,7 +86,7 @@ def update(args: argparse.Namespace, answers: dict, template_repository: Path) -
         print(f"Nothing to update: this project is at {template.new_version}.")
         return 0
     concerned = [change for change in changes if change.what != "kept" or not change.after]
-    repository.check_hidden({name for one in concerned for name in (one.name, one.source)})
+    checks.check_hidden({name for one in concerned for name in (one.name, one.source)})
     ignored = apply(active, args.answers_file)
     return report(template, changes, ignored, todo)
 
@@ -182,7 +184,7 @@ def run(arguments: list[str]) -> int:
     if not shutil.which("git"):
         raise Refused("git is missing: install it")
     repository.prepare()
-    repository.check_repository()
+    checks.check_repository()
     if not Path(args.answers_file).is_file():
         raise Refused(
             f"there is no {args.answers_file} here: go to the top of a project that was made from"
@@ -194,7 +196,7 @@ def run(arguments: list[str]) -> int:
     if args.abort:
         return abort()
     if not args.check:
-        repository.check_state(read_journal())
+        checks.check_state(read_journal())
     if uv := find_uv():
         os.environ["UV"] = uv
     if Path(sys.prefix).parent.resolve() != cache().resolve():

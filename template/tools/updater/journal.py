@@ -8,38 +8,29 @@ until all is staged, so no commit of another program comes in between.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import json
 import os
-import shlex
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from .checks import check_filters, check_places, check_state
 from .files import LINK, Entry, Refused, digest, read
+from .index import index_lock, reset, stage
 from .merge import Change
 from .repository import (
     ABORT,
     AGAIN,
     JOURNAL,
-    asks,
-    check_state,
-    git,
     head,
-    in_git_folder,
     is_as,
-    joined,
     journal,
     now,
-    prefix,
-    split,
-    tracked,
     yours,
 )
 
@@ -65,31 +56,6 @@ def aside() -> Path:
     """A folder in .git for what nothing else holds."""
     day = time.strftime("%Y-%m-%d")
     return Path(tempfile.mkdtemp(prefix=f"{JOURNAL}-aside-{day}-", dir=journal().parent))
-
-
-def clear_lock() -> None:
-    """Remove the index.lock of an update of this project that was killed; call this alone()."""
-    path = in_git_folder("index.lock")
-    with contextlib.suppress(FileNotFoundError):
-        if path.read_bytes() == os.fsencode(journal()):
-            path.unlink()
-
-
-@contextlib.contextmanager
-def index_lock() -> Iterator[None]:
-    """Git's own lock: until the end no other command changes the index or makes a commit."""
-    path = in_git_folder("index.lock")
-    try:
-        with path.open("xb") as lock:
-            lock.write(os.fsencode(journal()))
-    except FileExistsError:
-        raise Refused(
-            f"another git command is at work, or was killed: then delete {path}"
-        ) from None
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def apply(changes: list[Change], answers_file: str) -> list[str]:
@@ -170,34 +136,6 @@ def changed(name: str) -> Refused:
     return Refused(f"{name} changed while the update worked: {AGAIN} again")
 
 
-def check_places(names: set[str]) -> None:
-    """Refuse what the file system would refuse in the middle."""
-    for name in sorted(names):
-        path = Path(name)
-        if path.is_file() and not path.is_symlink() and not path.stat().st_mode & 0o200:
-            raise Refused(f"{path} is read-only: `chmod u+w {shlex.quote(name)}`")
-        parent = next(folder for folder in path.parents if folder.is_dir())
-        if not os.access(parent, os.W_OK):
-            raise Refused(f"the folder {parent.absolute()} is read-only: change its permissions")
-
-
-def check_filters(after: dict[str, Entry | None]) -> None:
-    """Refuse where git's filter would make another file of this one in the next clone."""
-    files = {name: entry for name, entry in after.items() if entry and entry.mode != LINK}
-    listing = split(git("check-attr", "-z", "--stdin", "filter", data=joined([*files])))
-    for name, _, driver in zip(*[iter(listing)] * 3, strict=True):
-        if asks("config", f"filter.{driver}.smudge"):
-            data = files[name].data
-            blob = git("hash-object", "-w", "--stdin", "--no-filters", data=data).decode().strip()
-            found = git("cat-file", "--filters", f"--path={name}", blob)
-            if found.replace(b"\r\n", b"\n") != data.replace(b"\r\n", b"\n"):
-                raise Refused(
-                    f"git's filter {driver} changes {name} on its way to the disk, so what the"
-                    " update writes would not be what a clone gets: take the file out of the"
-                    f" filter in .gitattributes, commit, then {AGAIN} again"
-                )
-
-
 def exchange(n: int, name: str, entry: Entry | None) -> None:
     """Move your file into the journal, look at it once more, and put the new one in its place."""
     if yours(name):
@@ -258,61 +196,6 @@ def prune(name: str) -> None:
             return
 
 
-# Git's index.
-
-
-@contextlib.contextmanager
-def own_index() -> Iterator[dict[str, str]]:
-    """Git's environment for work on a copy of the index, which takes its place at the end."""
-    own = journal() / "index"
-    shutil.copyfile(in_git_folder("index"), own)
-    yield {"GIT_INDEX_FILE": str(own)}
-    own.replace(in_git_folder("index"))
-
-
-def stage(after: dict[str, Entry | None], conflicts: dict[str, tuple]) -> list[str]:
-    """Add what is clean to git's index, and conflicts as git's own; return what git ignores."""
-    nothing = b"0 " + b"0" * len(head())
-    with own_index() as env:
-        asked = joined([f"./{name}" for name in after])  # or git takes :x.yml for magic
-        listing = git("check-ignore", "-z", "--stdin", data=asked, ok=(0, 1), **env)
-        ignored = [name for one in split(listing) if after[name := one[2:]]]
-        deleted, added = [], []
-        for name, entry in after.items():
-            if entry is None or name in conflicts:
-                deleted.append(b"%s\t%s" % (nothing, in_index(name)))
-            for number, one in enumerate(conflicts.get(name, ()), 1):
-                if one:
-                    blob = git("hash-object", "-w", "--stdin", "--no-filters", data=one.data)
-                    added.append(line(one.mode, blob, in_index(name), number))
-        clean = [name for name, entry in after.items() if entry and name not in conflicts]
-        added += blobs([name for name in clean if name not in ignored], after)
-        data = b"\0".join([*deleted, *added, b""])
-        git("update-index", "-z", "--index-info", data=data, **env)
-        git("update-index", "-q", "--refresh", ok=(0, 1), **env)
-    return ignored
-
-
-def in_index(name: str) -> bytes:
-    return os.fsencode(prefix() + name)
-
-
-def line(mode: str, blob: bytes, name: bytes, number: int = 0) -> bytes:
-    """A line for `git update-index --index-info`."""
-    return b"%s %s %d\t%s" % (mode.encode(), blob.strip(), number, name)
-
-
-def blobs(names: list[str], after: dict[str, Entry | None]) -> list[bytes]:
-    """The lines for files as they are on the disk now, after git's filters."""
-    lines = []
-    for name in names:
-        entry = after[name]
-        raw = ["--no-filters"] if entry.mode == LINK else [f"--path={name}"]
-        blob = git("hash-object", "-w", "--stdin", *raw, data=entry.data)
-        lines.append(line(entry.mode, blob, in_index(name)))
-    return lines
-
-
 # Taking it back.
 
 
@@ -359,17 +242,6 @@ def restore(state: dict, undo: bool) -> list[str]:
     reset({info["name"] for info in state["files"]})
     shutil.rmtree(journal())
     return notes
-
-
-def reset(names: set[str]) -> None:
-    """Bring git's index back to the last commit, for these files."""
-    tracked.cache_clear()
-    in_head = split(git("ls-tree", "-r", "-z", "--name-only", "HEAD"))
-    if known := sorted(names & {*tracked(), *in_head}):
-        with own_index() as env:
-            listed = ["--pathspec-from-file=-", "--pathspec-file-nul"]
-            env["GIT_LITERAL_PATHSPECS"] = "1"
-            git("reset", "--quiet", *listed, data=joined(known), **env)
 
 
 def abort() -> int:

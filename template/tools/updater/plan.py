@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def decide(template: Template, names: Names, ours: Entry | None) -> Change | Non
         why = f"you renamed it, and the template renamed it to {names.theirs}"
         after = change.after if change else ours
         change = Change(names.goal, "conflict", after, why, (base, ours, theirs))
+        if names.goal != names.yours:
+            change = change._replace(source=names.yours)
     elif ours and names.goal != names.yours:
         change = change or Change(names.goal, "moved", ours)
         what = "moved" if change.what == "kept" else change.what
@@ -138,15 +141,12 @@ def block(changes: list[Change]) -> list[Change]:
         active = [change for change in changes if change.what not in ("kept", "blocked")]
         going = {change.name for change in active if change.after is None}
         going |= {change.source for change in active if change.source}
-        seen: set[str] = set()
+        coming = Counter(change.name for change in active if change.after)
         blocked = {}
         for n, change in enumerate(changes):
             if change.what in ("kept", "blocked") or change.after is None:
                 continue
-            obstacle = in_the_way(change, going)
-            if not obstacle and change.name in seen:
-                obstacle = change.name
-            seen.add(change.name)
+            obstacle = change.name if coming[change.name] > 1 else in_the_way(change, going)
             if obstacle:
                 why = f"{obstacle} is in the way"
                 blocked[n] = Change(change.name, "blocked", None, why)

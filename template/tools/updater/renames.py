@@ -31,15 +31,18 @@ class Names(NamedTuple):
 
 def declared(text: str) -> list[tuple[str, str]]:
     """The lines of renames.txt, `OLD -> NEW`, the oldest first."""
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    if wrong := [line for line in lines if line.count(" -> ") != 1]:
-        raise Refused(
-            f"the template's renames.txt has a line {wrong[0]!r}, and not OLD -> NEW: tell its"
-            " maintainers"
-        )
-    pairs = [tuple(part.strip() for part in line.split(" -> ")) for line in lines]
-    return pairs
+    found = []
+    for line in map(str.strip, text.splitlines()):
+        if line and not line.startswith("#"):
+            sides = [side.strip() for side in line.split(" -> ")]
+            parts = [part for side in sides for part in side.removesuffix("/").lower().split("/")]
+            if len(sides) != 2 or {*parts} & {"", ".", "..", ".git"}:
+                raise Refused(
+                    f"the template's renames.txt has a line {line!r}, and not OLD -> NEW, two names"
+                    " in a project: tell its maintainers"
+                )
+            found.append((sides[0], sides[1]))
+    return found
 
 
 class Renames:
@@ -47,21 +50,20 @@ class Renames:
 
     def __init__(self, template: Template):
         self.old, self.new = template.old, template.new
-        self.lines = [
-            tuple(fill(side, template.old_answers) for side in pair)
-            for pair in declared(template.renames)
-        ]
         old, new = template.old_answers, template.new_answers
+        lines = declared(template.renames)
+        self.lines = [(fill(left, old), fill(right, old)) for left, right in lines]
+        self.rights = [fill(right, new) for _, right in lines]
         both = [key for key in old if key in new and not key.startswith("_")]
         changed = [(old[key], new[key]) for key in both if old[key] != new[key]]
         self.answers = [pair for pair in changed if all(isinstance(s, str) and s for s in pair)]
 
-    def follow(self, name: str, folders_only: bool = False) -> str:
+    def follow(self, name: str) -> str:
         """A name of the old version after all lines, with the old answers."""
         for left, right in self.lines:
             if left.endswith("/") and name.startswith(left):
                 name = right + name[len(left) :]
-            elif name == left and not folders_only:
+            elif name == left:
                 name = right
         return name
 
@@ -97,11 +99,14 @@ class Renames:
         def has(files: dict, *some: str) -> bool:
             return any(one.startswith(some) for one in files)
 
-        target = self.follow(name, folders_only=True)
-        for one in self.variants(target) if target != name else ():
-            left, right = folders(name) - folders(one), folders(one) - folders(name)
+        old, place = name, ""  # the name after the lines so far, with the old answers and the new
+        for (left, right), new_right in zip(self.lines, self.rights, strict=True):
+            if left.endswith("/") and old.startswith(left):
+                old, place = right + old[len(left) :], new_right + old[len(left) :]
+        if place:
+            left, right = folders(name) - folders(place), folders(place) - folders(name)
             if has(self.old, *left) and has(self.new, *right):  # else it is an old story
-                return one
+                return place
         for parent in sorted(folders(name)):
             if has(self.old, parent) and not has(self.new, parent):
                 for one in self.variants(parent):
@@ -134,7 +139,8 @@ def pair(template: Template, renames: Renames) -> list[Names]:
             goal = theirs or base
         elif place != theirs:
             goal = renames.own_place(place)
-            contested = goal == place and theirs not in (None, base)
+            by_line = any(renames.follow(base) == right for _, right in renames.lines)
+            contested = theirs not in (None, base) and (goal == place or by_line)
         found.append(Names(base, place, theirs, goal, contested))
     found += [Names(None, name, name, name) for name in template.new if name not in taken]
     return found
