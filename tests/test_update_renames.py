@@ -43,6 +43,15 @@ def test_a_file_that_the_template_renamed_keeps_the_users_edits(small, copier, n
     assert git(small.project, "status", "--porcelain") == ""
 
 
+def test_a_moved_file_keeps_its_permissions(small, copier):
+    small.release(**{"a.py": LINES})
+    small.copy(copier)
+    (small.project / "a.py").chmod(0o600)
+    rename(small, "a.py", "b.py", FIXED)
+    small.update()
+    assert (small.project / "b.py").stat().st_mode & 0o777 == 0o600
+
+
 def test_an_untouched_file_moves(small, copier):
     small.release(**{"a.py": LINES, "b.py": LINES})
     small.copy(copier)

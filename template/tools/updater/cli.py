@@ -22,7 +22,7 @@ from pathlib import Path
 
 from . import checks, repository
 from .environment import COPIER, cache, environment, find_uv
-from .files import Refused, read
+from .files import Entry, Refused, read
 from .index import clear_lock
 from .journal import abort, apply, aside, read_journal
 from .merge import WORDS, Change
@@ -169,14 +169,15 @@ def keep(name: str) -> str:
 
 
 def newer_updater(template: Template) -> bool:
-    """Whether the new version has another updater than this one."""
-    files = {
-        n: e for n, e in template.new.items() if n.startswith(("tools/update.py", "tools/updater/"))
-    }
-    return any(
-        read(TOOLS.parent, "tools/" + name.split("/", 1)[1]) != entry
-        for name, entry in files.items()
-    )
+    """Whether the new version brings another updater than the one that runs here."""
+
+    def updater(files: dict[str, Entry]) -> dict[str, Entry]:
+        ours = ("tools/update.py", "tools/updater/")
+        return {name: entry for name, entry in files.items() if name.startswith(ours)}
+
+    new = updater(template.new)
+    here = {name: read(TOOLS, name.removeprefix("tools/")) for name in new}
+    return new != updater(template.old) and new != here
 
 
 def run(arguments: list[str]) -> int:

@@ -30,6 +30,7 @@ from .repository import (
     head,
     is_as,
     journal,
+    keeps_modes,
     now,
     yours,
 )
@@ -71,7 +72,8 @@ def apply(changes: list[Change], answers_file: str) -> list[str]:
     with index_lock():
         check_state(read_journal(), locked=True)  # again: an editor may have saved meanwhile
         try:
-            state = write_journal(after)
+            sources = {one.name: one.source or one.name for one in changes}
+            state = write_journal(after, sources)
         except OSError as error:
             shutil.rmtree(journal().with_name(f"{journal().name}.new"), ignore_errors=True)
             raise Refused(f"{error}; nothing was changed. Make room, then {AGAIN} again") from None
@@ -98,8 +100,11 @@ def roll_back(state: dict, error: BaseException) -> NoReturn:
     raise error
 
 
-def write_journal(after: dict[str, Entry | None]) -> dict:
-    """Lay the new version of every file beside what is known of the old one."""
+def write_journal(after: dict[str, Entry | None], sources: dict[str, str]) -> dict:
+    """Lay the new version of every file beside what is known of the old one.
+
+    `sources` says where your version of a file is now, whose permissions the new one gets.
+    """
     shutil.rmtree(journal(), ignore_errors=True)
     fresh = journal().with_name(f"{journal().name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -113,23 +118,27 @@ def write_journal(after: dict[str, Entry | None]) -> dict:
         files.append({side: [e.mode, digest(e.data)] for side, e in sides.items() if e})
         files[-1]["name"] = name
         if entry:
-            lay(entry, fresh / "after" / str(n), yours(name) and name)
+            lay(entry, fresh / "after" / str(n), sources[name])
     state = {"head": head(), "done": False, "files": files}
     write_state(state, fresh)
     fresh.rename(journal())
     return state
 
 
-def lay(entry: Entry, path: Path, like: str | None) -> None:
-    """Write a file of the journal, with the permissions of yours."""
+def lay(entry: Entry, path: Path, like: str) -> None:
+    """Write a file of the journal, with the permissions of yours if there is one."""
     if entry.mode == LINK:
         os.symlink(os.fsdecode(entry.data), path)
         return
     path.write_bytes(entry.data)
-    if like and not os.path.islink(like):
+    if yours(like) and not os.path.islink(like):
         shutil.copymode(like, path)
     mode = path.stat().st_mode & ~0o111
-    path.chmod(mode | (mode & 0o444) >> 2 if entry.mode == "100755" else mode)
+    try:
+        path.chmod(mode | (mode & 0o444) >> 2 if entry.mode == "100755" else mode)
+    except PermissionError:
+        if keeps_modes():
+            raise
 
 
 def changed(name: str) -> Refused:

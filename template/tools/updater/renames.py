@@ -191,6 +191,8 @@ def own_files(template: Template) -> list[str]:
 
 def similar(lost: dict, own: list[str]) -> dict[str, str]:
     """The user's files that resemble lost ones by half, as git judges it."""
+    kinds = {Path(name).suffix for name in lost}
+    own = [name for name in own if Path(name).suffix in kinds]
     entries = {name: entry for name in own if (entry := yours(name)) and entry.mode != LINK}
     entries = {name: entry for name, entry in entries.items() if len(entry.data) < 1_000_000}
     if not lost or not entries:
