@@ -67,7 +67,7 @@ def projects(session: nox.Session) -> None:
 
 @nox.session(python=PYTHON)
 def thorough(session: nox.Session) -> None:
-    """Test more of the same: all own tests of each project, each way of updating step by step."""
+    """Test updates from every release and step by step, and all own tests of each project."""
     install(session, "tests")
     session.run("pytest", "--numprocesses=2", "-m", "thorough", *session.posargs)
 
