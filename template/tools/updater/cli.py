@@ -38,11 +38,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"{AGAIN} --", description=__doc__.splitlines()[0])
     parser.error = lambda message: sys.exit(f"update: {message}; see `{AGAIN} -- --help`")
     parser.add_argument("--check", action="store_true", help="only say if there is a newer version")
-    parser.add_argument("--to", metavar="VERSION", help="instead of the newest release")
-    parser.add_argument(
-        "--data", action="append", default=[], metavar="KEY=VALUE", help="an answer"
-    )
-    parser.add_argument("--answers-file", default=".copier-answers.yml", metavar="FILE")
+    parser.add_argument("--to", metavar="VERSION", help="update to this version, not the newest")
+    helped = "change an answer, as in package_name=cats; may be repeated"
+    parser.add_argument("--data", action="append", default=[], metavar="KEY=VALUE", help=helped)
+    where = ".copier-answers.yml"
+    parser.add_argument("--answers-file", default=where, metavar="FILE", help=f"if not {where}")
     parser.add_argument("--abort", action="store_true", help="take the last update back")
     parser.add_argument(
         "--newest-updater", action="store_true", help="use the updater of the newest release"
