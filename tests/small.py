@@ -15,6 +15,17 @@ ANSWERS = "template/{{_copier_conf.answers_file}}.jinja"
 LINES = "".join(f"line {n}\n" for n in range(1, 21))
 
 
+def write(folder: Path, files: dict[str, str | bytes | None]) -> None:
+    """Give files these contents; None deletes one."""
+    for name, text in files.items():
+        path = folder / name
+        if text is None:
+            path.unlink()
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
 class Small:
     """The template in `folder`, released as v1, v2 and so on, and a project of it."""
 
@@ -29,13 +40,7 @@ class Small:
     def release_files(self, files: dict[str, str | bytes | None]) -> None:
         if not self.versions:
             files = {"copier.yml": SETTINGS, ANSWERS: "{{ _copier_answers|to_nice_yaml }}", **files}
-        for name, text in files.items():
-            path = self.template / name
-            if text is None:
-                path.unlink()
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        write(self.template, files)
         self.versions += 1
         commit(self.template, tag=f"v{self.versions}")
 
@@ -48,13 +53,7 @@ class Small:
 
     def edit(self, **files: str | None) -> None:
         """Change files of the project and commit them; None deletes one."""
-        for name, text in files.items():
-            path = self.project / name
-            if text is None:
-                path.unlink()
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+        write(self.project, files)
         commit(self.project)
 
     def move(self, old: str, new: str) -> None:

@@ -126,7 +126,7 @@ def write_journal(after: dict[str, Entry | None], sources: dict[str, str]) -> di
 
 
 def lay(entry: Entry, path: Path, like: str) -> None:
-    """Write a file of the journal, with the permissions of yours if there is one."""
+    """Write a file of the journal, with the permissions of your version."""
     if entry.mode == LINK:
         os.symlink(os.fsdecode(entry.data), path)
         return

@@ -59,8 +59,8 @@ def forward(old: Render, new: Render, yours: Read, result: Result) -> Forwarded:
     """Return the locks that you still have, and HOOKS, for the template's new version.
 
     `old` and `new` are the renders, `yours` reads a file as it is, and `result` returns its bytes
-    after the merge. A changed lock has the newlines of yours. Only an unfinished one keeps comments
-    and options of yours, so the caller names a backup where yours was not the template's old lock.
+    after the merge. A changed lock has your newlines. Only an unfinished one keeps your comments
+    and options, so the caller names a backup where yours was not the template's old lock.
     The caller leaves HOOKS out if it is in conflict.
     """
     here = {name: mine for name in LOCKS if is_file(mine := yours(name)) and is_file(new.get(name))}
@@ -174,5 +174,5 @@ def data_of(entry: Entry | None) -> bytes:
 
 
 def like(mine: Entry, lock: bytes) -> bytes:
-    """Return a lock with the newlines of yours."""
+    """Return a lock with the newlines of your version."""
     return lock if unix(mine) == mine else re.sub(rb"\r?\n", b"\r\n", lock)

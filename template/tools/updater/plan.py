@@ -156,7 +156,7 @@ def block(changes: list[Change]) -> list[Change]:
 
 
 def in_the_way(change: Change, going: set[str]) -> str | None:
-    """What of yours takes the place where a file is to be put."""
+    """The file or folder of the user that takes the place of a change; None if it is free."""
     name = change.name
     for parent in [path.as_posix() for path in Path(name).parents][-2::-1]:
         if tracked().get(parent) == SUBMODULE:
