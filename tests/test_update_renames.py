@@ -131,6 +131,25 @@ def test_a_place_that_is_taken_blocks(small, copier):
     assert small.texts() == before
 
 
+def test_a_file_may_take_the_old_name_of_another_in_one_release(small, copier):
+    small.release(**{"a.py": LINES, "b.py": REWRITTEN})
+    small.copy(copier)
+    small.edit(**{"a.py": MINE, "b.py": REWRITTEN + "mine\n"})
+    files = {"template/a.py": None, "template/b.py": FIXED, "template/c.py": REWRITTEN}
+    small.release_files(files | renames("b.py -> c.py", "a.py -> b.py"))
+    small.update()
+    assert small.texts() == {"b.py": BOTH, "c.py": REWRITTEN + "mine\n"}
+
+
+def test_an_own_file_at_the_new_name_of_a_deleted_one_is_left_alone(small, copier):
+    small.release(**{"a.py": LINES, "z.py": "z\n"})
+    small.copy(copier)
+    small.edit(**{"a.py": None, "b.py": "line 2\nown\n"})
+    rename(small, "a.py", "b.py", FIXED)
+    small.update()
+    assert small.texts()["b.py"] == "line 2\nown\n"
+
+
 # Folders.
 
 
@@ -157,6 +176,19 @@ def test_a_folder_of_the_users_that_is_called_as_the_templates_once_was_stays(sm
     small.release(**{"new/a.py": FIXED})
     small.update()
     assert small.texts() == {"new/a.py": FIXED, "old/own.py": "own\n"}
+
+
+def test_a_new_file_in_a_folder_that_moved_before_stays(small, copier):
+    small.release(**{"old/a.py": LINES})
+    small.copy(copier)
+    more = {"template/old/z.py": LINES}
+    rename(small, "old/a.py", "new/a.py", LINES, "old/ -> new/", **more)
+    small.update()
+    commit(small.project)
+    small.edit(**{"old/own.py": "own\n"})
+    small.release(**{"new/a.py": FIXED})
+    small.update()
+    assert small.texts()["old/own.py"] == "own\n"
 
 
 def test_files_of_the_users_stay_where_single_files_move(small, copier):

@@ -220,9 +220,11 @@ class Project(NamedTuple):
         files = snapshot(self.folder)
         if self.modes:
             return files
-        index = self.index()
+        modes = {name: mode for name, (mode, _) in self.index().items()}
+        # A conflict has no mode of its own in the index: it has the disk's.
+        modes |= {name: files[name].mode for name in self.names("--unmerged") if name in files}
         return {
-            name: one if one.mode == LINK else one._replace(mode=index.get(name, ("100644",))[0])
+            name: one if one.mode == LINK else one._replace(mode=modes.get(name, "100644"))
             for name, one in files.items()
         }
 

@@ -96,11 +96,22 @@ def check_places(names: set[str]) -> None:
             raise Refused(f"the folder {parent.absolute()} is read-only: change its permissions")
 
 
-def check_filters(after: dict[str, Entry | None]) -> None:
+def check_filters(after: dict[str, Entry | None], sources: dict[str, str]) -> None:
     """Refuse where git's filter would make another file of this one in the next clone."""
     files = {name: entry for name, entry in after.items() if entry and entry.mode != LINK}
-    listing = split(git("check-attr", "-z", "--stdin", "filter", data=joined([*files])))
-    for name, _, driver in zip(*[iter(listing)] * 3, strict=True):
+    asked = joined([*files, *sources.values()])
+    listing = split(git("check-attr", "-z", "--stdin", "filter", data=asked))
+    drivers = {name: driver for name, _, driver in zip(*[iter(listing)] * 3, strict=True)}
+    for name, source in sources.items():
+        if name in files and drivers[source] not in ("unspecified", "unset", drivers[name]):
+            raise Refused(
+                f"{source} goes to {name}, where git's filter {drivers[source]} does not apply, so"
+                " git would get it as it is on the disk: name both in .gitattributes, commit, then"
+                f" {AGAIN} again"
+            )
+    for name, driver in drivers.items():
+        if name not in files:
+            continue
         if asks("config", f"filter.{driver}.smudge"):
             data = files[name].data
             blob = git("hash-object", "-w", "--stdin", "--no-filters", data=data).decode().strip()

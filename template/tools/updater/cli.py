@@ -28,7 +28,7 @@ from .journal import abort, apply, aside, read_journal
 from .merge import WORDS, Change
 from .mirror import mirror, public
 from .plan import in_history, plan, with_locks
-from .repository import ABORT, AGAIN, asks, git, yours
+from .repository import ABORT, AGAIN, asks, git, split, yours
 from .template import Template, read_answers, render
 
 TOOLS = Path(__file__).parents[1]
@@ -52,6 +52,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         if "=" not in pair:
             parser.error(f"--data takes KEY=VALUE, not {pair}")
     args.data = dict(pair.split("=", 1) for pair in args.data)
+    args.answers_file = os.path.relpath(args.answers_file)
+    if args.answers_file.startswith(".."):
+        parser.error("--answers-file takes a file of this project")
     return args
 
 
@@ -75,8 +78,10 @@ def check(args: argparse.Namespace, answers: dict) -> int:
 
 def update(args: argparse.Namespace, answers: dict, template_repository: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="update-") as scratch:
+        tempfile.tempdir = scratch  # where Copier leaves clones
         there = (args.to, template_repository, Path(scratch))
         template = render(args.answers_file, args.data, *there)
+    tempfile.tempdir = None
     if template is None:
         print(f"The template has nothing newer than {answers['_commit']}.")
         return 0
@@ -87,8 +92,9 @@ def update(args: argparse.Namespace, answers: dict, template_repository: Path) -
         return 0
     concerned = [change for change in changes if change.what != "kept" or not change.after]
     checks.check_hidden({name for one in concerned for name in (one.name, one.source)})
+    backups = {one.name: keep(one.source or one.name) for one in changes if one.backup}
     ignored = apply(active, args.answers_file)
-    return report(template, changes, ignored, todo)
+    return report(template, changes, ignored, backups, todo)
 
 
 def run_newest(template_repository: Path, arguments: list[str]) -> int:
@@ -108,7 +114,13 @@ def run_newest(template_repository: Path, arguments: list[str]) -> int:
 # What people see.
 
 
-def report(template: Template, changes: list[Change], ignored: list[str], todo: str) -> int:
+def report(
+    template: Template,
+    changes: list[Change],
+    ignored: list[str],
+    backups: dict[str, str],
+    todo: str,
+) -> int:
     """Say what was done, and what is left to do; return the exit code."""
     groups: dict[str, list] = {what: [] for what in WORDS}
     for change in changes:
@@ -116,7 +128,7 @@ def report(template: Template, changes: list[Change], ignored: list[str], todo: 
     text = [f"From {template.old_version} to {template.new_version} of the template:", ""]
     for what, found in groups.items():
         for change in found:
-            why = "; ".join(reasons(change, ignored))
+            why = "; ".join(reasons(change, ignored, backups))
             text.append(f"  {what:9} {change.name}" + (f"  ({why})" if why else ""))
     words = {"conflict": "in conflict"}
     done = [f"{len(found)} {words.get(what, what)}" for what, found in groups.items() if found]
@@ -128,6 +140,10 @@ def report(template: Template, changes: list[Change], ignored: list[str], todo: 
         text += [f"  to get the blocked files: {ABORT}, move yours, commit, and update again"]
     if ignored:
         text += ["  git add --force FILE       # each one that git ignores, if it belongs in git"]
+    # The tree was clean before, so git ignored these.
+    if exposed := split(git("ls-files", "--others", "--exclude-standard", "-z")):
+        text += ["  git no longer ignores these; keep what is secret out of the commit:"]
+        text += [f"    {name}" for name in exposed]
     text += [f"  {todo}"] if todo else []
     text += ["  git diff --cached          # what the update changed"]
     text += ["  nox -s setup && nox -s tests", '  git commit -m "Update from the template"']
@@ -144,17 +160,17 @@ def report(template: Template, changes: list[Change], ignored: list[str], todo: 
         print(*text, sep="\n", flush=True)
     except OSError:  # nobody reads it; the update is done all the same
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 2 if groups["conflict"] or groups["blocked"] or todo or ignored else 0
+    return 2 if groups["conflict"] or groups["blocked"] or todo or ignored or exposed else 0
 
 
-def reasons(change: Change, ignored: list[str]) -> list[str]:
+def reasons(change: Change, ignored: list[str], backups: dict[str, str]) -> list[str]:
     """What there is to say of a change: where the file was, why, and where yours is now."""
     found = [f"was {change.source}"] if change.source else []
     found += [change.why] if change.why else []
     if change.name in ignored:
         found.append("git ignores it, so it is in no commit")
     if change.backup:
-        found.append(f"yours: {keep(change.source or change.name)}")
+        found.append(f"yours: {backups[change.name]}")
     return found
 
 

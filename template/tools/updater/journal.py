@@ -44,7 +44,11 @@ def read_journal() -> dict | None:
     except FileNotFoundError:
         return None
     except ValueError:  # cut off, with the power
-        return {"head": "", "done": True, "files": []}
+        raise Refused(
+            f"an update was stopped, and its journal in {journal()} is damaged. `git stash -u`"
+            " brings back what git has; what only the disk had is in before/ there. Then delete"
+            " that folder"
+        ) from None
 
 
 def write_state(state: dict, folder: Path) -> None:
@@ -66,7 +70,7 @@ def apply(changes: list[Change], answers_file: str) -> list[str]:
     # Deletions first; last the answers file, which says what the project is at.
     after = dict(sorted(after.items(), key=lambda item: (bool(item[1]), item[0] == answers_file)))
     check_places({*after})
-    check_filters(after)
+    check_filters(after, {one.name: one.source for one in changes if one.source and one.after})
     for number in STOPS:
         signal.signal(number, signal.SIG_IGN)  # for the moment that the rest takes
     with index_lock():

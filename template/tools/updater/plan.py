@@ -54,6 +54,9 @@ def decide(template: Template, names: Names, ours: Entry | None) -> Change | Non
         change = change._replace(what=what, source=names.yours)
     elif change and ours and names.theirs not in (None, names.goal) and not change.why:
         change = change._replace(why=f"{names.theirs} in the template")
+    if change and change.source and change.source not in tracked():
+        why = f"your {change.source} is not in git, and its new place might be"
+        return Change(names.goal, "blocked", None, why)
     if change and change.what == "conflict" and names.yours not in tracked():
         why = "yours is not in git; the template has such a file too"
         return Change(names.goal, "blocked", None, why)
@@ -95,7 +98,8 @@ def merge_one(
 
 def with_answers(change: Change, template: Template, answers_file: str) -> Change:
     """The answers file as Copier needs it: it is the template's, whatever did not merge."""
-    if change.name == answers_file and change.what in ("conflict", "kept"):
+    ours = change.name == answers_file and yours(answers_file)
+    if ours and change.what in ("conflict", "kept", "blocked"):
         return Change(answers_file, "updated", template.new[answers_file], backup=True)
     return change
 
@@ -159,14 +163,18 @@ def in_the_way(change: Change, going: set[str]) -> str | None:
     """The file or folder of the user that takes the place of a change; None if it is free."""
     name = change.name
     for parent in [path.as_posix() for path in Path(name).parents][-2::-1]:
-        if tracked().get(parent) == SUBMODULE:
-            return parent
+        if parent in tracked() and parent not in going:
+            return parent  # a submodule, or a file that is not on the disk
         if os.path.islink(parent) or (os.path.exists(parent) and not os.path.isdir(parent)):
             return None if parent in going else parent
         if os.path.lexists(f"{parent}/.git"):
             return parent  # a repository of its own
     if tracked().get(name) == SUBMODULE:
         return name
+    if change.source or change.what == "added":
+        for one in tracked():  # a submodule, or a file that is not on the disk
+            if one.startswith(f"{name}/") and one not in going:
+                return one
     if os.path.isdir(name) and not os.path.islink(name):
         for root, folders, files in os.walk(name):
             links = [one for one in folders if os.path.islink(os.path.join(root, one))]

@@ -81,9 +81,14 @@ class Renames:
         if target == name and name in self.new:
             return name
         for one in self.variants(target):
-            if one != name and one in self.new and one not in self.old:
+            if one != name and one in self.new and (one not in self.old or self.leaves(one)):
                 return one
         return name
+
+    def leaves(self, name: str) -> bool:
+        """Whether a name becomes free, since its file gets a new one."""
+        place = self.follow(name)
+        return place != name and place in self.new and place not in self.old
 
     def earlier_names(self, name: str) -> list[str]:
         """A name and those that older versions had for the file: yours may be known by them."""
@@ -105,7 +110,10 @@ class Renames:
                 old, place = right + old[len(left) :], new_right + old[len(left) :]
         if place:
             left, right = folders(name) - folders(place), folders(place) - folders(name)
-            if has(self.old, *left) and has(self.new, *right):  # else it is an old story
+            came, went = tuple(right), tuple(left)
+            if any(
+                one.startswith(went) and self.new_name(one).startswith(came) for one in self.old
+            ):  # else it is an old story
                 return place
         for parent in sorted(folders(name)):
             if has(self.old, parent) and not has(self.new, parent):
@@ -132,8 +140,6 @@ def pair(template: Template, renames: Renames) -> list[Names]:
             # A rename that the template does not declare, but that the user has made as well.
             theirs = place if place in template.new and place not in taken else None
         taken.add(theirs)
-        if place == base and theirs and yours(base) is None and yours(theirs) is not None:
-            place = theirs
         goal, contested = place, False
         if place == base:
             goal = theirs or base
@@ -151,33 +157,40 @@ def pair(template: Template, renames: Renames) -> list[Names]:
 
 def moved_by_user(template: Template, renames: Renames) -> dict[str, str]:
     """Where files are that the user has renamed, by their old names."""
-    lost = [name for name in template.old if yours(name) is None and not os.path.lexists(name)]
+    lost = [name for name in template.old if yours(name) is None]
     found: dict[str, str] = {}
+    unknown = []
     for name in lost:
-        for known in renames.earlier_names(name):
-            place = trace(known)
-            if place and place not in template.old and place not in found.values():
+        places = [trace(known) for known in renames.earlier_names(name)]
+        for place in filter(None, places):
+            if place not in template.old and place not in found.values():
                 found[name] = place
                 break
-    rest = [name for name in lost if name not in found]
+        if places == [None] * len(places):  # its history is not here
+            unknown.append(name)
     own = [name for name in own_files(template) if name not in found.values()]
-    return found | similar({name: template.old[name] for name in rest}, own)
+    alike = similar({name: template.old[name] for name in unknown}, own)
+    # What a link of the user's hides is not lost, but it may be what another file resembles.
+    return {name: place for name, place in (alike | found).items() if not os.path.lexists(name)}
 
 
 def trace(name: str) -> str | None:
-    """Where the history of the project says that a file went; None if it was deleted."""
+    """Where the history of the project says that a file went.
+
+    Return "" if it was deleted, and None if the history does not know it.
+    """
     seen = {name}
     while True:
         last = ["log", "-1", "--no-merges", "--diff-filter=D", "--format=%H", "--", f"./{name}"]
         commit = asks("--literal-pathspecs", *last)
         if not commit:
-            return None
+            return None if seen == {name} else ""
         show = ["show", "--format=", "--name-status", "--relative", "--diff-filter=R", "-M", "-z"]
         items = split(git(*show, "--no-rename-empty", commit))
         went = {old: new for _, old, new in zip(*[iter(items)] * 3, strict=True)}
         name = went.get(name, "")
         if not name or name in seen:
-            return None
+            return ""
         if yours(name) is not None and name in tracked():
             return name
         seen.add(name)

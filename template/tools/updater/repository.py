@@ -6,6 +6,7 @@ All names are relative to the project, whose top is the current folder.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import os
@@ -65,7 +66,7 @@ def prepare() -> None:
         if not name.startswith("GIT_CONFIG"):
             os.environ.pop(name, None)
     configure(core_hooksPath=os.devnull, core_fsmonitor="false")
-    configure(core_safecrlf="false", core_ignoreStat="false")
+    configure(core_safecrlf="false", core_ignoreStat="false", log_showSignature="false")
 
 
 def head() -> str:
@@ -141,12 +142,16 @@ def alone() -> object:
     """A lock that no other update of this project gets until this process ends."""
     try:
         return locked(journal().with_name(f"{journal().name}.lock"), wait=False)
-    except OSError:
+    except BlockingIOError:
         raise Refused("another update of this project is at work") from None
 
 
 def locked(path: Path, wait: bool) -> object:
     """A lock that no other process gets until this object goes; OSError if it is taken."""
     handle = path.open("w")
-    fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise  # else this disk has no locks; git's index.lock remains
     return handle

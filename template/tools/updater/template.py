@@ -122,6 +122,11 @@ def render(
             f"{new.commit} is older than {old.commit}, which this project has, and there is no way"
             " back but git's: `git log --oneline -- .copier-answers.yml` shows the updates"
         )
+    if asks(f"--git-dir={repository}", "cat-file", "-e", f"{new.commit_hash}^{{commit}}") is None:
+        raise Refused(
+            f"the template in {answers['_src_path']} has changes that are not committed, so that"
+            " _commit could not name them: commit them there"
+        )
     for files in trees:
         check_names(files)
     match = workers[1].match_skip
