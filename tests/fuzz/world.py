@@ -222,7 +222,8 @@ class Project(NamedTuple):
             return files
         modes = {name: mode for name, (mode, _) in self.index().items()}
         # A conflict has no mode of its own in the index: it has the disk's.
-        modes |= {name: files[name].mode for name in self.names("--unmerged") if name in files}
+        conflicts = {line.split("\t", 1)[1] for line in self.names("--unmerged")}
+        modes |= {name: files[name].mode for name in conflicts & files.keys()}
         return {
             name: one if one.mode == LINK else one._replace(mode=modes.get(name, "100644"))
             for name, one in files.items()
