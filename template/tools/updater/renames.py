@@ -18,6 +18,8 @@ from .files import LINK, Refused
 from .repository import SUBMODULE, asks, git, split, tracked, yours
 from .template import Template
 
+MANY = 2000  # files of the user's own
+
 
 class Names(NamedTuple):
     """What one file is called in the old version, here, and in the new version; where it goes."""
@@ -204,8 +206,9 @@ def own_files(template: Template) -> list[str]:
 
 def similar(lost: dict, own: list[str]) -> dict[str, str]:
     """The user's files that resemble lost ones by half, as git judges it."""
-    kinds = {Path(name).suffix for name in lost}
-    own = [name for name in own if Path(name).suffix in kinds]
+    if len(own) > MANY:  # a data set in git, say: it would take minutes
+        kinds = {Path(name).suffix for name in lost}
+        own = [name for name in own if Path(name).suffix in kinds]
     entries = {name: entry for name in own if (entry := yours(name)) and entry.mode != LINK}
     entries = {name: entry for name, entry in entries.items() if len(entry.data) < 1_000_000}
     if not lost or not entries:
