@@ -108,6 +108,9 @@ def lost(project: Project, plan: Plan, after: Files, staged: dict, said: str) ->
         base = project.base.get(first)
         if base and unix(yours.data) == unix(base.data) or unix(yours.data) in kept:
             continue
+        # It may have moved along with its folder: judge_tree says whether it should have.
+        if not base and any(yours.data == after[one].data for one in after.keys() - project.before):
+            continue
         if not any(
             holds(yours, base, after.get(one), staged.get(one, {})) for one in {name, place}
         ):
@@ -177,7 +180,7 @@ def stages(project: Project) -> dict[str, dict[int, tuple[str, str]]]:
 
 def unstaged(project: Project, after: Files) -> set[str]:
     """What the update wrote, and git's rules keep out of its index."""
-    index = project.index()
+    index = project.index().keys() | stages(project).keys()
     new = [
         name
         for name, one in after.items()

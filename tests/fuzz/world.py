@@ -225,7 +225,7 @@ class Project(NamedTuple):
         conflicts = {line.split("\t", 1)[1] for line in self.names("--unmerged")}
         modes |= {name: files[name].mode for name in conflicts & files.keys()}
         return {
-            name: one if one.mode == LINK else one._replace(mode=modes.get(name, "100644"))
+            name: one if one.mode == LINK else one._replace(mode=modes.get(name, one.mode))
             for name, one in files.items()
         }
 

@@ -171,6 +171,8 @@ def moved_by_user(template: Template, renames: Renames) -> dict[str, str]:
         if places == [None] * len(places):  # its history is not here
             unknown.append(name)
     own = [name for name in own_files(template) if name not in found.values()]
+    goals = {renames.new_name(name) for name in unknown} - {*unknown}
+    own += [name for name in goals if name in tracked() and name not in own]
     alike = similar({name: template.old[name] for name in unknown}, own)
     # What a link of the user's hides is not lost, but it may be what another file resembles.
     return {name: place for name, place in (alike | found).items() if not os.path.lexists(name)}

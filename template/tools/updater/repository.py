@@ -119,7 +119,7 @@ def now(name: str) -> Entry | None:
     """A file of the project as it is now; git's mode where the disk has none."""
     entry = read(Path(), name)
     if entry and entry.mode != LINK and not keeps_modes():
-        return Entry(tracked().get(name, "100644"), entry.data)
+        return Entry(tracked().get(name, entry.mode), entry.data)
     return entry
 
 
