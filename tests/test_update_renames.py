@@ -252,6 +252,16 @@ def test_a_file_that_the_user_renamed_keeps_receiving_fixes(small, copier):
     assert small.texts()["mine/y.py"] == "again\n" + FIXED + "mine\n" * 200
 
 
+def test_a_folder_may_have_the_old_name_of_a_file_that_the_user_renamed(small, copier):
+    small.release(**{"a.py": LINES, "b.py": LINES})
+    small.copy(copier)
+    small.move("a.py", "mine.py")
+    small.edit(**{"a.py/own.txt": "own\n"})
+    small.release(**{"a.py": FIXED})
+    small.update()
+    assert small.texts() == {"b.py": LINES, "mine.py": FIXED, "a.py/own.txt": "own\n"}
+
+
 def test_a_rename_before_the_first_commit_is_known_by_its_content(small, copier):
     small.release(**{"a.py": LINES})
     small.copy(copier)

@@ -175,7 +175,8 @@ def moved_by_user(template: Template, renames: Renames) -> dict[str, str]:
     own += [name for name in goals if name in tracked() and name not in own]
     alike = similar({name: template.old[name] for name in unknown}, own)
     # What a link of the user's hides is not lost, but it may be what another file resembles.
-    return {name: place for name, place in (alike | found).items() if not os.path.lexists(name)}
+    gone = {name for name in alike if os.path.isdir(name) or not os.path.lexists(name)}
+    return {name: place for name, place in alike.items() if name in gone} | found
 
 
 def trace(name: str) -> str | None:
