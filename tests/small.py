@@ -62,6 +62,19 @@ class Small:
         git(self.project, "mv", old, new)
         commit(self.project)
 
+    def add_submodule(self, name: str) -> None:
+        """Give the project a submodule, and go on in a clone in which it is not initialised."""
+        top = self.project.parent
+        (top / "lib").mkdir()
+        (top / "lib/f").write_text("x\n")
+        commit(top / "lib")
+        allow = ("-c", "protocol.file.allow=always")
+        address = (top / "lib").as_uri()
+        git(self.project, *allow, "submodule", "--quiet", "add", address, name)
+        commit(self.project)
+        git(top, "clone", "--quiet", str(self.project), "clone")
+        self.project = top / "clone"
+
     def update(self, *options: str, code: int = 0, **env: str) -> subprocess.CompletedProcess:
         done = update(self.project, *options, **env)
         assert done.returncode == code, done.stdout + done.stderr

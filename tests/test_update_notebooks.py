@@ -134,7 +134,7 @@ KINDS = {  # base, yours, theirs; whether the merge is clean, and made cell by c
         book(cell("a = 1"), cell("b = 1"), cell("theirs()"), minor=4),
         CONFLICT,
     ),
-    "a notebook of yours that is not valid": (
+    "your notebook is not valid": (
         book(A),
         b'{"cells": [mine',
         book(cell("a = 2", "a")),
@@ -253,7 +253,7 @@ def test_it_merges(kind, merged):
     *sides, expected = KINDS[kind]
     result = merged(*sides)
     assert (result.clean, result.by_cells) == expected
-    if kind != "a notebook of yours that is not valid":
+    if kind != "your notebook is not valid":
         assert judge(sides, result) == []
 
 
@@ -289,7 +289,7 @@ def test_it_keeps_your_layout(merged):
 
 
 def test_what_is_not_a_notebook_is_merged_as_text(merged):
-    *sides, _ = KINDS["a notebook of yours that is not valid"]
+    *sides, _ = KINDS["your notebook is not valid"]
     assert picks(merged(*sides).data) == [sides[1] + b"\n", sides[2]]
 
 

@@ -71,18 +71,10 @@ def test_a_file_that_git_ignores_no_longer_is_named(small, copier):
 # Entries of the index that are not on the disk.
 
 
-def test_a_submodule_below_a_new_file_stays(small, copier, tmp_path):
+def test_a_submodule_below_a_new_file_stays(small, copier):
     small.release(**{"a.py": LINES})
     small.copy(copier)
-    lib = tmp_path / "lib"
-    git(tmp_path, "init", "--quiet", "lib")
-    (lib / "f").write_text("x\n")
-    commit(lib)
-    allow = ("-c", "protocol.file.allow=always")
-    git(small.project, *allow, "submodule", "--quiet", "add", lib.as_uri(), "libs/mine")
-    commit(small.project)
-    git(tmp_path, "clone", "--quiet", str(small.project), "clone")
-    small.project = tmp_path / "clone"
+    small.add_submodule("libs/mine")
     before = git(small.project, "ls-files", "--stage", "libs")
     small.release(**{"libs": "theirs\n"})
     small.update(code=2)

@@ -155,7 +155,7 @@ def judge_aside(project: Project, said: str) -> list[str]:
             wrong.append(f"the output does not name {path}")
     for name in re.findall(r"yours: (.*)\)$", said, re.MULTILINE):
         if not name.startswith("git show ") and ASIDE not in name:
-            wrong.append(f"a copy of yours is in {name}, and not aside")
+            wrong.append(f"a backup is in {name}, and not aside")
     return wrong
 
 
