@@ -154,6 +154,9 @@ def plan(project: Project) -> Plan:
             kept = found[name]
             blocked = Outcome(BLOCKED, kept[0].entry, kept[0].stages)
             found[name] = [blocked, Outcome(BLOCKED, before[name]), *add_add(project, name)]
+            base = project.base[places[name][0]]
+            if alike(base, project.theirs[name]):  # both sides moved one file there
+                found[name].insert(0, Outcome(ALONE, before[name]))
             continue
         if track.base and name in before:
             owned.add(name)
