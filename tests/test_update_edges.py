@@ -125,6 +125,7 @@ def test_modes_arrive_where_git_does_not_keep_them_on_the_disk(small):
     before = git(small.project, "diff", "--cached", "--name-only")
     assert update(small.project, "--abort").returncode == 0
     assert before and git(small.project, "status", "--porcelain") == ""
+    assert not (small.project / "b.py").stat().st_mode & 0o111
 
 
 def test_ignore_stat_hides_nothing_of_an_update(small):

@@ -228,7 +228,8 @@ def restore(state: dict, undo: bool) -> list[str]:
     for n, info in reversed(list(enumerate(state["files"]))):
         name, before = info["name"], journal() / "before" / str(n)
         taken = os.path.lexists(before)
-        if is_as(info, "before"):
+        mode_only = taken and is_as(info, "after")  # where core.fileMode is false
+        if is_as(info, "before") and not mode_only:
             if "before" not in info:
                 prune(name)  # it is away; its folders may be there
             continue
