@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -181,7 +182,7 @@ def keep(name: str) -> str:
     path = aside() / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(yours(name).data)
-    return str(path)
+    return shlex.quote(str(path))
 
 
 def newer_updater(template: Template) -> bool:
