@@ -218,6 +218,17 @@ def test_an_answer_renames_a_folder_with_all_that_is_in_it(small, copier):
     assert "moved     src/bob/own/c.py  (was src/ada/own/c.py; yours" in done.stdout
 
 
+def test_a_folder_that_moves_to_where_a_new_file_goes_blocks_both(small, copier):
+    small.release_files({"template/{{name}}/a.py": LINES, "template/b.py": LINES})
+    small.copy(copier)
+    small.edit(**{"b.py": MINE, "ada/b.py/own.txt": "own\n"})
+    rename(small, "b.py", "{{name}}/b.py", FIXED)
+    done = small.update("--data", "name=bob", code=2)
+    assert "  blocked   bob/b.py  (bob/b.py/own.txt is in the way)\n" in done.stdout
+    assert "  blocked   bob/b.py/own.txt  (bob/b.py is in the way)\n" in done.stdout
+    assert small.texts() == {"bob/a.py": LINES, "b.py": MINE, "ada/b.py/own.txt": "own\n"}
+
+
 def test_an_answer_and_the_template_rename_the_same_file(small, copier):
     small.release_files({"template/src/{{name}}/a.py": LINES})
     small.copy(copier)

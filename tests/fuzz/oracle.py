@@ -267,14 +267,11 @@ def look_alike(project: Project, found: dict, places: dict) -> None:
 
 
 def block(project: Project, found: dict, places: dict) -> None:
-    """Leave out the files whose place the user's files take."""
+    """Leave out the files whose place the user's files take, or two new ones from each other."""
     while True:
         stay = {name for name in project.before if found.get(name, [OWN_STAYS])[0].entry}
-        taken = [
-            name
-            for name, outs in found.items()
-            if outs[0].entry and name not in project.before and in_the_way(name, stay)
-        ]
+        new = {name for name, outs in found.items() if outs[0].entry} - project.before.keys()
+        taken = [name for name in new if in_the_way(name, stay | new)]
         for name in taken:
             found[name] = [Outcome(BLOCKED, None)]
             for source, (_, place) in places.items():
@@ -287,8 +284,8 @@ def block(project: Project, found: dict, places: dict) -> None:
 OWN_STAYS = Outcome(OWN, Entry("", b""))
 
 
-def in_the_way(name: str, stay: set[str]) -> bool:
-    """Whether files of the user's take the place of a new file."""
+def in_the_way(name: str, others: set[str]) -> bool:
+    """Whether other files take the place of a new file."""
     parents = {path.as_posix() for path in PurePath(name).parents}
-    below = any(other.startswith(f"{name}/") for other in stay)
-    return bool(parents & stay) or below
+    below = any(other.startswith(f"{name}/") for other in others)
+    return bool(parents & others) or below

@@ -146,17 +146,32 @@ def block(changes: list[Change]) -> list[Change]:
         going = {change.name for change in active if change.after is None}
         going |= {change.source for change in active if change.source}
         coming = Counter(change.name for change in active if change.after)
+        arriving = {one.name for one in active if one.after and arrives(one)}
         blocked = {}
         for n, change in enumerate(changes):
             if change.what in ("kept", "blocked") or change.after is None:
                 continue
             obstacle = change.name if coming[change.name] > 1 else in_the_way(change, going)
-            if obstacle:
+            if obstacle := obstacle or nested(change.name, arriving):
                 why = f"{obstacle} is in the way"
                 blocked[n] = Change(change.name, "blocked", None, why)
         if not blocked:
             return changes
         changes = [blocked.get(n, change) for n, change in enumerate(changes)]
+
+
+def arrives(change: Change) -> bool:
+    """Whether a change puts a file where none of the template's was."""
+    return bool(change.source) or change.what == "added"
+
+
+def nested(name: str, arriving: set[str]) -> str | None:
+    """Another new file that needs a folder where this one goes, or is where this needs a folder."""
+    if name not in arriving:
+        return None
+    parents = {path.as_posix() for path in Path(name).parents}
+    inside = (one for one in sorted(arriving) if one in parents or one.startswith(f"{name}/"))
+    return next(inside, None)
 
 
 def in_the_way(change: Change, going: set[str]) -> str | None:
@@ -171,7 +186,7 @@ def in_the_way(change: Change, going: set[str]) -> str | None:
             return parent  # a repository of its own
     if tracked().get(name) == SUBMODULE:
         return name
-    if change.source or change.what == "added":
+    if arrives(change):
         for one in tracked():  # a submodule, or a file that is not on the disk
             if one.startswith(f"{name}/") and one not in going:
                 return one
@@ -181,7 +196,7 @@ def in_the_way(change: Change, going: set[str]) -> str | None:
             for one in files + links:
                 if (path := Path(root, one).as_posix()) not in going:
                     return path
-    elif (change.source or change.what == "added") and os.path.lexists(name) and name not in going:
+    elif arrives(change) and os.path.lexists(name) and name not in going:
         return name
     return None
 
