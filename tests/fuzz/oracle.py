@@ -157,6 +157,8 @@ def plan(project: Project) -> Plan:
             base = project.base[places[name][0]]
             if alike(base, project.theirs[name]):  # both sides moved one file there
                 found[name].insert(0, Outcome(ALONE, before[name]))
+            if seeded(name, project.seeded):
+                found[name].insert(0, Outcome(SEEDED, before[name]))
             continue
         if track.base and name in before:
             owned.add(name)
