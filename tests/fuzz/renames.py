@@ -169,11 +169,18 @@ def git(folder: str | Path, *args: str, data: bytes = b"") -> bytes:
 
 
 def users(
-    folder: Path, base: Files, tracked: Files, drawn: dict[str, str]
+    folder: Path, base: Files, tracked: Files, drawn: dict[str, str], known: set[str]
 ) -> tuple[dict[str, str], frozenset[tuple[str, str]]]:
-    """Split the user's renames into those that git must see, and pairs that look alike."""
+    """Split the user's renames into those that git must see, and pairs that look alike.
+
+    A file whose name is known for another file of the template may be left out of the pairs.
+    """
     gone = [name for name in base if name not in tracked]
     told, whole = walk(folder), alike_pairs(base, tracked)
+    own = alike_pairs(
+        {name: base[name] for name in gone},
+        {name: one for name, one in tracked.items() if name not in known},
+    )
     certain = {}
     for name in gone:
         target, seen = drawn.get(name), told.get(name, whole.get(name))
@@ -182,7 +189,7 @@ def users(
     taken = {*certain.values(), *base}
     chance = {
         (name, target)
-        for seen in (told, whole, drawn)
+        for seen in (told, whole, own, drawn)
         for name, target in seen.items()
         if name in gone and name not in certain and target in tracked and target not in taken
     }

@@ -317,7 +317,8 @@ def project(world: World) -> Iterator[Project]:
         project.ignored.update(project.names("--others", "--ignored", "--exclude-standard"))
         tracked = {n: one for n, one in project.before.items() if n not in project.ignored}
         found = renames.templates(base, theirs, world.renames, world.answers, world.data)
-        certain, chance = renames.users(folder, base, tracked, drawn)
+        known = {*base, *theirs} - {*found.moves.values()}
+        certain, chance = renames.users(folder, base, tracked, drawn, known)
         yield project._replace(renames=found._replace(certain=certain, chance=chance))
 
 
