@@ -9,7 +9,7 @@ import tomllib
 from .files import LINK, Entry, Files, alike, unix
 from .world import HOOKS, LOCK, OWN_PIN, TOOL, Project
 
-PIN = re.compile(rb"(?<![\w.-])([\w.-]+)==([^\s,\]]+)")
+PIN = re.compile(rb"(?<![\w.:-])([\w.-]+)==([^\s,\]]+)")
 Pins = dict[bytes, bytes]
 
 
