@@ -251,8 +251,11 @@ def judge_exit(
     """Exit code 2 where something is left to the user, and the output names it."""
     left = [name for name, one in expected.items() if one.what in (BLOCKED, *IN_CONFLICT)]
     left += sorted(staged.keys() - left)
-    todo = left or ignored or locks.left(project, after)
-    wrong = [f"the output does not name {name}" for name in left if name not in done.stdout]
+    exposed = project.ignored & {*project.names("--others", "--exclude-standard")}
+    seen = left or ignored or exposed
+    todo = seen or locks.left(project, after)
+    named = [*left, *exposed]
+    wrong = [f"the output does not name {name}" for name in named if name not in done.stdout]
     for name in ignored:
         if not any(name in row and IGNORED in row for row in done.stdout.splitlines()):
             wrong.append(f"the output does not say that git ignores {name}")
@@ -261,7 +264,7 @@ def judge_exit(
         for name in project.ignored
     )
     if done.returncode not in ({2} if todo else {0, 2} if stays else {0}):
-        wrong.append(f"exit code {done.returncode}, with {left or ignored or 'nothing'} to do")
+        wrong.append(f"exit code {done.returncode}, with {seen or 'nothing'} to do")
     return wrong
 
 
