@@ -154,6 +154,28 @@ CASES = {
             "bob/x": (oracle.MOVED, "own\n"),
         },
     ),
+    "own files move with their folder to where a file goes": (
+        project(
+            files(ada__a=LINES, b=LINES),
+            files(ada__a=LINES, ada__b__x="own\n", b=LINES),
+            files(bob__a=LINES, bob__b=LINES),
+            answers={"ada/a": "bob/a"},
+            lines={"b": "bob/b"},
+            answer=("ada", "bob"),
+        ),
+        {
+            "ada/a": (oracle.GONE, None),
+            "ada/b/x": (oracle.STUCK, "own\n"),
+            "b": (oracle.STUCK, LINES),
+            "bob/a": (oracle.MOVED, LINES),
+            "bob/b": (oracle.BLOCKED, None),
+            "bob/b/x": (oracle.BLOCKED, None),
+        },
+    ),
+    "the user gave a file the name of a new seeded one": (
+        project(files(a=LINES), files(seed__x=LINES), files(seed__x="x"), certain={"a": "seed/x"}),
+        {"a": (oracle.GONE, None), "seed/x": (oracle.SEEDED, LINES)},
+    ),
 }
 
 
@@ -193,6 +215,12 @@ def test_pins_of_the_user_stay_and_those_of_the_template_win():
     assert not locks.lost_pin({HOOKS: entries[1]}, {HOOKS: found.entry})
     changed = found.entry._replace(data=found.entry.data.replace(OWN_PIN.encode(), b"numpy==2.1"))
     assert locks.lost_pin({HOOKS: entries[1]}, {HOOKS: changed})
+
+
+def test_a_hash_has_no_pin():
+    lock = b"a==1 \\\n    --hash=sha256:a1"
+    assert locks.pins(lock + b"b==2\n") == {b"a": b"1"}
+    assert locks.pins(lock + b"\nb==2\n") == {b"a": b"1", b"b": b"2"}
 
 
 def test_a_version_that_the_user_gave_a_hook_stays():
