@@ -75,7 +75,7 @@ def measure(bench: Bench) -> Iterator[Row]:
         yield Row("GPU image, size", [size], "GB", 7.2)
         yield Row("  a plain Dockerfile", [naive["size"]], "GB")
 
-        source = next((project / "src").glob("*/train.py"))
+        source = next((project / "src").glob("*/engine/train.py"))
         source.write_text(source.read_text() + "\n# changed\n")
         again = build("bench-gpu-2", dockerfile, *gpu)
         new = set(layers(engine, "bench-gpu-2")) - set(layers(engine, "bench-gpu"))

@@ -18,10 +18,9 @@ from PIL import Image
 
 def main() -> None:
     package, files = sys.argv[1], int(sys.argv[2])
-    config, data, pipeline = (
-        importlib.import_module(f"{package}.{name}") for name in ("config", "data", "pipeline")
-    )
-    importlib.import_module(f"{package}.train")  # with the framework, as in a training
+    names = ("engine.config", "data", "engine.pipeline")
+    config, data, pipeline = (importlib.import_module(f"{package}.{name}") for name in names)
+    importlib.import_module(f"{package}.engine.train")  # with the framework, as in a training
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as scratch:
         for label in range(10):

@@ -13,7 +13,7 @@ from pathlib import Path
 PACKAGE, RUNS = sys.argv[1], int(sys.argv[2])
 checkpoint, config, data, train = (
     importlib.import_module(f"{PACKAGE}.{name}")
-    for name in ("checkpoint", "config", "data", "train")
+    for name in ("engine.checkpoint", "engine.config", "data", "engine.train")
 )
 
 recipe = config.digits()

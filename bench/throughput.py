@@ -16,7 +16,14 @@ from pathlib import Path
 PACKAGE, EPOCHS = sys.argv[1], int(sys.argv[2])
 config, data, devices, pipeline, runs, train = (
     importlib.import_module(f"{PACKAGE}.{name}")
-    for name in ("config", "data", "devices", "pipeline", "runs", "train")
+    for name in (
+        "engine.config",
+        "data",
+        "engine.runtime.devices",
+        "engine.pipeline",
+        "engine.runs",
+        "engine.train",
+    )
 )
 import keras  # noqa: E402  (the package has chosen the backend)
 import loops  # noqa: E402

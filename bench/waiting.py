@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image
 
 PACKAGE, EPOCHS = sys.argv[1], int(sys.argv[2])
-config, train = (importlib.import_module(f"{PACKAGE}.{name}") for name in ("config", "train"))
+config = importlib.import_module(f"{PACKAGE}.engine.config")
+train = importlib.import_module(f"{PACKAGE}.engine.train")
 SIZE, PICTURES = 224, 200
 
 

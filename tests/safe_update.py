@@ -95,7 +95,8 @@ def live(project: Path, executed: bool = True) -> None:
         '"mounts": [',
         '"mounts": ["type=volume,source=mine,target=/mine", ',
     )
-    for name in (f"src/{package}/train.py", f"src/{package}/data.py"):
+    train = "engine/train.py" if (project / f"src/{package}/engine").exists() else "train.py"
+    for name in (f"src/{package}/{train}", f"src/{package}/data.py"):
         (project / name).write_text((project / name).read_text() + "\n\nMINE = True\n")
     notebook = json.loads((project / "notebooks/gpu_check.ipynb").read_text())
     code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
@@ -107,8 +108,7 @@ def live(project: Path, executed: bool = True) -> None:
     (project / "weights.bin").write_bytes(bytes(range(256)))
     (project / "data/README.md").unlink()  # seeded
     (project / ".editorconfig").unlink()  # managed
-    git(project, "mv", f"src/{package}/model_card.py", f"src/{package}/model_cards.py")
-    edit(f"src/{package}/report.py", "from .model_card ", "from .model_cards ")
+    git(project, "mv", "AGENTS.md", "HOW_WE_WORK.md")
     (project / "tools/lock.py").chmod(0o755)
     text = (project / "noxfile.py").read_bytes()
     (project / "noxfile.py").write_bytes(text.replace(b"\n", b"\r\n") + b"\r\n\r\nMINE = True\r\n")

@@ -1,11 +1,13 @@
 """The safe update from every version, whatever was answered and edited in between."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import guards
 import pytest
 import yaml
 from conftest import ROOT, SOURCE, commit, each_release, git
@@ -23,6 +25,17 @@ ANSWERS = {
 
 def seeded(name: str) -> bool:
     return any(Path(name).match(pattern) for pattern in SEEDED)
+
+
+def renamed(project: Path, old: dict, new: dict) -> dict[str, str]:
+    """The names of the old version by those that the new one gives the same files."""
+    [package] = [path.name for path in (project / "src").iterdir() if path.is_dir()]
+    lines = [
+        tuple(re.sub(r"{{ *package_name *}}", package, side) for side in line)
+        for line in guards.declared(ROOT)
+    ]
+    found = {guards.follow(name, lines): name for name in old}
+    return {right: left for right, left in found.items() if right != left and right in new}
 
 
 @pytest.fixture
@@ -117,12 +130,15 @@ def test_a_teams_work_survives(version, make, fresh, tmp_path):
     new, conflicts = contents(project), unmerged(project)
     later = "finish them with `nox -s lock`" in done.stdout  # where the update changes lock.py
     assert (done.returncode == 2) == (bool(conflicts) or later), done.stdout
-    [package] = [path.name for path in (project / "src").iterdir() if path.is_dir()]
-    was = {f"src/{package}/model_cards.py": f"src/{package}/model_card.py"}  # the team renamed it
+    moved = renamed(project, old, fresh)
+    was = {"HOW_WE_WORK.md": "AGENTS.md"}  # the team renamed it
     assert was.keys() <= new.keys() and not {*was.values()} & new.keys()
-    for name in mine.keys() | new.keys():
+    assert not {*moved.values()} & new.keys() - fresh.keys()
+    for name in mine.keys() - {*moved.values()} | new.keys():
         known = was.get(name, name)
-        base, yours, theirs = old.get(known), mine.get(name), fresh.get(known)
+        before = moved.get(known, known)
+        base, theirs = old.get(before), fresh.get(known)
+        yours = mine.get(name if name in was else before)
         if name.startswith("requirements/") and name in mine and name in fresh:
             continue  # tested below
         if yours is None:

@@ -41,14 +41,14 @@ def test_an_update_keeps_what_is_seeded_and_merges_what_is_managed(
 ):
     project = tmp_path / "project"
     assert copy(project, package_name="cats").returncode == 0
-    model, train = project / "src/cats/model.py", project / "src/cats/train.py"
+    model, train = project / "src/cats/model.py", project / "src/cats/engine/train.py"
     model.write_text("MINE = True\n")
     train.write_text(train.read_text() + "\nMINE = True\n")
     (project / "data/README.md").unlink()
     commit(project)
 
     source = own_template / "template/src/{{package_name}}"
-    for name in ("model.py", "train.py"):
+    for name in ("model.py", "engine/train.py"):
         text = (source / name).read_text()
         (source / name).write_text(text.replace('"""', '"""New: ', 1))
     commit(own_template, tag="v1.1.0")

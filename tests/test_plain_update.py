@@ -343,12 +343,12 @@ def story(tmp_path_factory, files, copier):
         commit(template, tag="v1.0.0")
         name = "--data=package_name=cats"
         assert copier("copy", "--defaults", name, SOURCE, project).returncode == 0
-        edit(project / "src/cats/train.py", "import gc\n", "import gc\nimport logging\n")
+        edit(project / "src/cats/engine/train.py", "import gc\n", "import gc\nimport logging\n")
         edit(project / "pyproject.toml", '    "tyro', '    "tabulate>=0.9",\n    "tyro')
         edit(project / "AGENTS.md", "# Working", "Mind our coding guidelines.\n\n# Working")
         commit(project)
         package = template / "template/src/{{package_name}}"
-        edit(package / "train.py", "def train(", "# Fixed.\ndef train(")
+        edit(package / "engine/train.py", "def train(", "# Fixed.\ndef train(")
         (package / "new.py").write_text("NEW = True\n")
         edit(template / "template/pyproject.toml.jinja", '"tyro>=1.0"', '"tyro>=1.1"')
         (template / "template/AGENTS.md.jinja").unlink()

@@ -1,7 +1,7 @@
 """What stays at home: the secrets in .env, and how a project is used.
 
-That JupyterLab and TensorBoard call nobody is tested in the project (tests/test_servers.py), and
-MLflow in test_tracking.py.
+That JupyterLab and TensorBoard call nobody is tested in the project
+(tests/engine/test_servers.py), and MLflow in test_tracking.py.
 """
 
 import os

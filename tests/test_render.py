@@ -58,15 +58,25 @@ def expected(package: str, license: str, ci: str) -> set[str]:
         renames repository template
     """
     modules = """
-        __init__ __main__ benchmark benchmark_report checkpoint cluster compare config data devices
-        distributed env_file evaluate export files flops gpu_check gpu_page gpu_report gpu_speed
-        gpu_verdict images interrupt launch launchers measure model model_card pipeline plots report
-        rung runs train
+        __init__ __main__ data model
+        engine/__init__ engine/checkpoint engine/cli engine/compare engine/config engine/evaluate
+        engine/export engine/images engine/moved engine/pipeline engine/runs engine/train
+        engine/benchmark/__init__ engine/benchmark/flops engine/benchmark/ladder
+        engine/benchmark/measure_setting engine/benchmark/report
+        engine/distributed/__init__ engine/distributed/cluster engine/distributed/launch
+        engine/distributed/launchers engine/distributed/process_group
+        engine/gpu_check/__init__ engine/gpu_check/page engine/gpu_check/report
+        engine/gpu_check/speed engine/gpu_check/steps engine/gpu_check/verdict
+        engine/report/__init__ engine/report/model_card engine/report/page engine/report/plots
+        engine/runtime/__init__ engine/runtime/devices engine/runtime/env_file
+        engine/runtime/files engine/runtime/signals engine/runtime/timing
     """
     tests = """
-        conftest test_benchmark test_command_line test_compare test_data test_distributed
-        test_env_file test_export test_gpu_check test_notebook test_report test_resume
-        test_servers test_train
+        conftest test_recipes
+        engine/__init__ engine/conftest engine/test_benchmark engine/test_command_line
+        engine/test_compare engine/test_data engine/test_distributed engine/test_env_file
+        engine/test_export engine/test_gpu_check engine/test_notebook engine/test_report
+        engine/test_resume engine/test_servers engine/test_train
     """
     return (
         set(at_top.split())

@@ -28,8 +28,9 @@ TWO = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 # What `python -m cats train` does, with one step at which something happens in one process.
 TRAIN = """
 import os, signal, sys, threading
-from cats import cluster, pipeline
-from cats.__main__ import main
+from cats.engine import pipeline
+from cats.engine.cli import main
+from cats.engine.distributed import cluster
 
 read, how, stop = pipeline.Batches.read, os.environ.get("HOW"), os.environ.get("STOP_AT")
 last = os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID") == "1"
@@ -40,7 +41,7 @@ def disturbed(self, batch):
         if how == "SIGTERM":
             os.kill(os.getpid(), signal.SIGTERM)
         elif how == "mistake":
-            from cats.config import UserError
+            from cats.engine.config import UserError
             raise UserError("a picture is broken")
     return read(self, batch)
 
@@ -243,8 +244,8 @@ from ray.train.{module} import {name}
 
 def loop(config):
     from pathlib import Path
-    from cats.config import digits
-    from cats.train import train
+    from cats.engine.config import digits
+    from cats.engine.train import train
     train(digits(), Path({str(tmp_path / "run")!r}))
 
 ray.init(num_cpus=2, include_dashboard=False)

@@ -24,7 +24,7 @@ TABLE, INSTALL, LOG, LOOK = (text for kind, text in BLOCKS if kind == "sh")
 # Runs as train.py leaves them, but for what needs a framework.
 MAKE = """
 import dataclasses, json, pathlib, sys
-from cats import config, pipeline, runs
+from cats.engine import config, pipeline, runs
 split = pipeline.Split(100, None)
 dataset = pipeline.Dataset(split, split, split, ("a", "b"))
 for n, rate in enumerate((0.01, 0.001)):

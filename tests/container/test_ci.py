@@ -57,7 +57,7 @@ def runner(checkout):
         "CI": "true",
         "GITHUB_ACTIONS": "true",
         "SMOKE": "1",  # the notebook with small sizes
-        "PYTEST_ADDOPTS": " ".join(f"--ignore=tests/test_{name}.py" for name in LONG),
+        "PYTEST_ADDOPTS": " ".join(f"--ignore=tests/engine/test_{name}.py" for name in LONG),
     }
 
     def run(step: dict) -> str:

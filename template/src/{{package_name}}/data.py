@@ -10,9 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .config import Config, UserError
-from .images import read_images
-from .pipeline import Arrays, Dataset, Split
+from .engine import Arrays, Config, Dataset, Split, UserError, read_images
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 

@@ -7,7 +7,7 @@ Give the model and its layers names of their own: checkpoints are matched by nam
 import keras
 from keras import layers
 
-from .config import Config, UserError
+from .engine import Config, UserError
 
 
 def build(config: Config, image_shape: tuple[int, int, int], classes: int) -> keras.Model:

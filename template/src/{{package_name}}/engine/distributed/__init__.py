@@ -1,0 +1,2 @@
+# Managed by gpu-ml-template: copier update merges fixes into this file.
+"""Several devices, processes and machines."""

@@ -1,0 +1,150 @@
+# Managed by gpu-ml-template: copier update merges fixes into this file.
+"""The processes and devices that train together, and how the processes speak to each other."""
+
+import contextlib
+import hashlib
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..config import UserError
+
+T = TypeVar("T")
+_steps = itertools.count()
+
+
+class Agreed(UserError):
+    """Raised in all processes at once, so that none waits for another."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The processes that train together, and this one's place among them."""
+
+    process: int = 0
+    processes: int = 1
+    devices: int = 1
+    """Of all processes; each has as many as the others."""
+    launcher: str = ""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes the run directory and talks to people."""
+        return self.process == 0
+
+    def __str__(self) -> str:
+        by = f" by {self.launcher}" if self.launcher else ""
+        return (
+            f"{self.devices} devices in {self.processes} process{'es' * (self.processes > 1)}{by}"
+        )
+
+    def scope(self) -> contextlib.AbstractContextManager:
+        """Return a context in which models are made and trained on all devices."""
+        if self.devices == 1:
+            return contextlib.nullcontext()
+        import keras
+
+        if keras.config.backend() == "jax":
+            return keras.distribution.DataParallel(auto_shard_dataset=False).scope()
+        import tensorflow as tf
+
+        names = [device.name for device in tf_devices()]
+        return tf.distribute.MirroredStrategy(names).scope()
+
+    def check(self, batch_size: int, steps_per_execution: int) -> None:
+        """Raise UserError if the devices cannot train in such batches."""
+        if batch_size % self.devices:
+            fits = -(-batch_size // self.devices) * self.devices
+            raise UserError(
+                f"batch_size {batch_size} does not divide by {self.devices} devices: take {fits}, "
+                "or fewer devices (CUDA_VISIBLE_DEVICES=0 leaves one)"
+            )
+        import keras
+
+        mirrored = self.devices > 1 and keras.config.backend() == "tensorflow"
+        if mirrored and steps_per_execution > 1:
+            raise UserError(
+                "steps_per_execution does not work on several devices with TensorFlow: leave it "
+                "at 1, or set KERAS_BACKEND=jax"
+            )
+
+    def level(self, network) -> None:
+        """Give TensorFlow's devices the moving averages of the first one, which checkpoints have.
+
+        It lets each keep its own, so that a resumed run would measure another validation loss.
+        """
+        import keras
+
+        if self.devices > 1 and keras.config.backend() == "tensorflow":
+            for variable in network.non_trainable_variables:
+                variable.assign(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
+
+    def gather(self, text: str) -> list[str]:
+        """Return what each process says, in their order. All of them have to call it."""
+        if self.processes == 1:
+            return [text]
+        import numpy as np
+        from jax.experimental.multihost_utils import process_allgather
+
+        content = np.frombuffer(text.encode(), "uint8")
+        sizes = process_allgather(np.array([len(content)])).ravel()
+        rows = process_allgather(np.pad(content, (0, max(sizes) - len(content))))
+        return [row[:size].tobytes().decode() for row, size in zip(rows, sizes, strict=True)]
+
+    def share(self, content: Callable[[], bytes]) -> bytes:
+        """Return in all processes what `content` returns in the first. All have to call it."""
+        if self.processes == 1:
+            return content()
+        import numpy as np
+        from jax.experimental.multihost_utils import broadcast_one_to_all
+
+        own = np.frombuffer(content() if self.first else b"", "uint8")
+        size = int(broadcast_one_to_all(np.array(len(own))))
+        own = own if self.first else np.zeros(size, "uint8")
+        return broadcast_one_to_all(own).astype("uint8").tobytes()
+
+    def agree(self, call: Callable[[], T]) -> T:
+        """Return what `call` returns here; a UserError in one process is raised in all of them."""
+        result, refusal = None, ""
+        try:
+            result = call()
+        except UserError as error:
+            if self.processes == 1:
+                raise
+            refusal = str(error)
+        for process, sentence in enumerate(self.gather(refusal)):
+            if sentence:
+                raise Agreed(sentence if process == 0 else f"{sentence} (process {process})")
+        return result
+
+    def check_alike(self, texts: dict[str, str]) -> None:
+        """Raise UserError in all processes if they have different texts under a name."""
+        for what, text in texts.items():
+            digests = self.gather(hashlib.sha256(text.encode()).hexdigest())
+            if other := [i for i, digest in enumerate(digests) if digest != digests[0]]:
+                raise Agreed(
+                    f"process {other[0]} has another {what} than process 0: start all of them with "
+                    "the same command, on the same data"
+                )
+
+    def stopping(self) -> bool:
+        """Return at the same step in all processes that SIGTERM has come to one; ask once a step.
+
+        For one process see `interrupt.stop_on_signal`.
+        """
+        if self.processes == 1:
+            return False
+        from jax.experimental.multihost_utils import reached_preemption_sync_point
+
+        return reached_preemption_sync_point(next(_steps))
+
+
+ALONE = Cluster()
+
+
+def tf_devices() -> list:
+    """Return the devices that TensorFlow can train on: GPUs, or CPUs if it has none."""
+    import tensorflow as tf
+
+    return tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")

@@ -1,0 +1,79 @@
+# Managed by gpu-ml-template: copier update merges fixes into this file.
+"""The modules' names before version 0.8.0, which files of older projects still import.
+
+A project's own data.py, model.py, notebooks and scripts are never updated: with these names they
+work as they are. New code imports from the engine.
+"""
+
+import importlib
+import importlib.machinery
+import sys
+from types import ModuleType
+
+PACKAGE = __package__.partition(".")[0]
+MOVED = {
+    "benchmark": "benchmark.ladder",
+    "benchmark_report": "benchmark.report",
+    "checkpoint": "checkpoint",
+    "cluster": "distributed.cluster",
+    "compare": "compare",
+    "config": "config",
+    "devices": "runtime.devices",
+    "distributed": "distributed.process_group",
+    "env_file": "runtime.env_file",
+    "evaluate": "evaluate",
+    "export": "export",
+    "files": "runtime.files",
+    "flops": "benchmark.flops",
+    "gpu_check": "gpu_check.steps",
+    "gpu_page": "gpu_check.page",
+    "gpu_report": "gpu_check.report",
+    "gpu_speed": "gpu_check.speed",
+    "gpu_verdict": "gpu_check.verdict",
+    "images": "images",
+    "interrupt": "runtime.signals",
+    "launch": "distributed.launch",
+    "launchers": "distributed.launchers",
+    "measure": "runtime.timing",
+    "model_card": "report.model_card",
+    "pipeline": "pipeline",
+    "plots": "report.plots",
+    "report": "report.page",
+    "rung": "benchmark.measure_setting",
+    "runs": "runs",
+    "train": "train",
+}
+"""Old name in the package: new name in the engine."""
+
+
+class Finder:
+    """Finds the modules of MOVED under their old names, where no file has such a name.
+
+    It is asked after Python's own finders, so a file that the project adds there comes first.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path=None, target=None) -> importlib.machinery.ModuleSpec | None:
+        package, _, old = name.rpartition(".")
+        if package != PACKAGE or old not in MOVED:
+            return None
+        return importlib.machinery.ModuleSpec(name, Loader())
+
+
+class Loader:
+    """Gives the module itself, not a copy: a change of it is seen under both names."""
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        new = MOVED[spec.name.rpartition(".")[2]]
+        module = importlib.import_module(f"{__package__}.{new}")
+        self.spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.spec  # Python has put the old name's spec there
+
+
+def install() -> None:
+    """Let Python find the old names of this package, once."""
+    if Finder not in sys.meta_path:
+        sys.meta_path.append(Finder)

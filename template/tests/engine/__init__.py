@@ -1,0 +1,1 @@
+# Managed by gpu-ml-template: copier update merges fixes into this file.
