@@ -140,6 +140,7 @@ def first_day(bench: Bench) -> Iterator[Row]:
             for n in (-1, 0)
         )
         model = re.search(r"^First model: (\d+) commands, (\d+) s", bench.output, re.M)
+        assert model, bench.output
         yield Row(f"copier copy to the first model, {caches} caches", [float(model[2])], "s", 240)
         yield Row("  commands until then", [float(model[1])], "commands", 3)
         yield Row("  its notebook", [notebook - before], "s", 30)
@@ -177,10 +178,10 @@ def ladder(bench: Bench) -> Iterator[Row]:
         bench.run(python, "-m", package, "benchmark", cwd=folder)
         report = json.loads((folder / "reports/benchmark.json").read_text())
         print(report["sentence"], file=sys.stderr)
-        for rung in report["rungs"]:
-            if "left_out" not in rung:
-                rates = [report["model"]["batch_size"] / seconds for seconds in rung["runs"]]
-                yield Row(f"ladder, {framework}, {rung['rung']}", rates, "examples/s")
+        for row in report["settings"]:
+            if "left_out" not in row:
+                rates = [report["model"]["batch_size"] / seconds for seconds in row["runs"]]
+                yield Row(f"ladder, {framework}, {row['setting']}", rates, "examples/s")
 
 
 def ray(bench: Bench) -> Iterator[Row]:

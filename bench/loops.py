@@ -66,8 +66,8 @@ def jax(network: keras.Model) -> Loop:
         state = (*variables, jnp.float32(0), jnp.int32(0))
         for _ in range(steps):
             state = step(state, images, labels)
-        variables[:] = state[:3]
-        return float(state[3]) / steps, int(state[4]) / steps / len(labels)
+        *variables[:], loss, right = state
+        return float(loss) / steps, int(right) / steps / len(labels)
 
     return loop
 

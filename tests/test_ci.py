@@ -197,13 +197,13 @@ def host(projects, tmp_path) -> Path:
 @pytest.mark.parametrize(
     ("given", "env", "called"),
     [
-        ([], {}, "env nox -s lint tests notebook"),
-        (["--", "tests"], {"CI": "true"}, "env CI=true nox -s tests"),
-        (["--", "--rebuild"], {}, "--rebuild env nox -s lint tests notebook"),
+        ([], {}, "env CI=true nox -s lint tests notebook"),
+        (["--", "tests"], {"CI": "1"}, "env CI=true nox -s tests"),
+        (["--", "--rebuild"], {}, "--rebuild env CI=true nox -s lint tests notebook"),
         (
             ["--", "notebook", "lint"],
             {"SMOKE": "1", "PYTEST_ADDOPTS": "-x -q"},
-            "env PYTEST_ADDOPTS=-x -q SMOKE=1 nox -s notebook lint",
+            "env CI=true PYTEST_ADDOPTS=-x -q SMOKE=1 nox -s notebook lint",
         ),
     ],
 )

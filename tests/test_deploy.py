@@ -73,7 +73,7 @@ def test_the_rayjob_is_of_one_piece(project):
     assert command[:5] == ["python", "-m", "big_cats", "launch", "--address"]
     options = dict(zip(command[4::2], command[5::2], strict=False))
     [workers] = cluster["workerGroupSpecs"]
-    assert int(options["--workers"]) == workers["replicas"] == workers["maxReplicas"]
+    assert int(options["--processes"]) == workers["replicas"] == workers["maxReplicas"]
     [worker] = workers["template"]["spec"]["containers"]
     assert worker["resources"]["limits"]["nvidia.com/gpu"] == int(options["--gpus-per-worker"])
     [head] = cluster["headGroupSpec"]["template"]["spec"]["containers"]

@@ -49,7 +49,7 @@ def disturbed(self, batch):
 pipeline.Batches.read = disturbed
 if stop:
     steps = iter(range(10**6))
-    cluster.Cluster.stopping = lambda self: next(steps) == int(stop)
+    cluster.Cluster.preempted = lambda self: next(steps) == int(stop)
 main()
 """
 
@@ -141,7 +141,7 @@ def straight(project, run, tmp_path_factory) -> str:
 
 
 def launch(run, run_dir: Path, *arguments: str, workers: int = 2) -> tuple[int, str]:
-    return run("launch", f"--workers={workers}", *arguments, f"--run-dir={run_dir}")
+    return run("launch", f"--processes={workers}", *arguments, f"--run-dir={run_dir}")
 
 
 def test_rays_workers_give_the_bits_of_two_devices(project, run, straight, tmp_path):
@@ -169,7 +169,7 @@ def test_a_lost_worker_changes_nothing(project, start, straight, tmp_path, numbe
     draw = random.Random(SEED + number)
     rank, line = draw.randrange(2), draw.randrange(40)
     record_property("killed", f"seed {SEED + number}: worker {rank}, {line} looks after epoch 1")
-    process = start("launch", "--workers=2", *DIGITS, f"--run-dir={tmp_path / 'run'}")
+    process = start("launch", "--processes=2", *DIGITS, f"--run-dir={tmp_path / 'run'}")
     killed, looks, printed = None, 0, []
     log, metrics = tmp_path / f"run/logs/worker-{rank}.log", tmp_path / "run/metrics.jsonl"
     os.set_blocking(process.stdout.fileno(), False)
@@ -229,7 +229,7 @@ def test_a_mistake_in_a_worker_is_one_sentence_and_not_tried_again(run, tmp_path
 
 def test_more_gpus_than_there_are_is_one_sentence(run, tmp_path):
     code, printed = launch(run, tmp_path / "run", "--gpus-per-worker=1", "digits")
-    assert code == 1 and "2 workers need 2 GPUs, here are" in printed, printed
+    assert code == 1 and "2 processes need 2 GPUs, here are" in printed, printed
 
 
 @pytest.mark.parametrize("trainer", ["v2.jax.JaxTrainer", "tensorflow.TensorflowTrainer"])

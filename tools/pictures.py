@@ -42,9 +42,9 @@ def main() -> None:
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser)
         page = chromium.new_page(viewport={"width": 960, "height": 800})
-        shoot(page, reports[-1], "h1", "img[alt=curves]", "report.png")
+        shoot(page, reports[-1], "h1", 'img[alt="Training curves"]', "report.png")
         numbers = "h2:text('Are the numbers right?')"
-        shoot(page, check, numbers, "img[alt=speed]", "gpu-check.png")
+        shoot(page, check, numbers, 'img[alt="Speed over size"]', "gpu-check.png")
         chromium.close()
 
 

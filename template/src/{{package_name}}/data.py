@@ -10,20 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .engine import Arrays, Config, Dataset, Split, UserError, read_images
+from .engine import Dataset, Split, UserError, read_images
+from .recipes import Config
 
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 
 
 def load(config: Config) -> Dataset:
     """Return the data set of a config; UserError if the data is not there or cannot be used."""
-    sets = {"digits": digits, "image_folder": image_folder, "synthetic": synthetic}
+    sets = {"digits": digits, "image_folder": image_folder}
     return sets[config.data](config)
-
-
-def in_memory(images: np.ndarray, labels: np.ndarray) -> Split:
-    """Return a split over arrays that are in memory already."""
-    return Split(len(images), lambda indices: (images[indices], labels[indices]))
 
 
 def digits(config: Config) -> Dataset:
@@ -37,7 +33,7 @@ def digits(config: Config) -> Dataset:
     everything = np.arange(len(labels))
     train, rest = train_test_split(everything, test_size=0.3, stratify=labels, random_state=0)
     validation, test = train_test_split(rest, test_size=0.5, stratify=labels[rest], random_state=0)
-    splits = (in_memory(images[part], labels[part]) for part in (train, validation, test))
+    splits = ((images[part], labels[part]) for part in (train, validation, test))
     return Dataset(*splits, class_names=tuple("0123456789"))
 
 
@@ -77,18 +73,10 @@ def image_folder(config: Config) -> Dataset:
         for path, _ in part
     ]
     digest = hashlib.sha256("\n".join(seen).encode()).hexdigest()
-    return Dataset(**splits, class_names=tuple(folder.name for folder in folders), digest=digest)
-
-
-def synthetic(config: Config) -> Dataset:
-    """Return one random batch again and again: no reading, so it shows the model's speed."""
-    random, size = np.random.default_rng(config.seed), config.image_size
-    images = random.integers(0, 256, (config.batch_size, size, size, 3), "uint8")
-    labels = random.integers(0, 10, config.batch_size, "int32")
-
-    def read(indices: np.ndarray) -> Arrays:
-        return images[: len(indices)], labels[: len(indices)]
-
-    one_batch = Split(config.batch_size, read)
-    many = Split(20 * config.batch_size, read)
-    return Dataset(many, one_batch, one_batch, class_names=tuple("0123456789"))
+    return Dataset(
+        splits["train"],
+        splits["validation"],
+        splits["test"],
+        class_names=tuple(folder.name for folder in folders),
+        digest=digest,
+    )

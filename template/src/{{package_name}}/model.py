@@ -7,7 +7,8 @@ Give the model and its layers names of their own: checkpoints are matched by nam
 import keras
 from keras import layers
 
-from .engine import Config, UserError
+from .engine import UserError
+from .recipes import Config
 
 
 def build(config: Config, image_shape: tuple[int, int, int], classes: int) -> keras.Model:

@@ -2,22 +2,22 @@
 """The command line; it imports the framework only when there is work for it."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from . import compare, runs
-from .config import RECIPES, Config, UserError
+from . import compare, project, runs
+from .config import Config, UserError
 from .distributed import process_group
 from .gpu_check import report as gpu_report
 from .runtime import files
 
-PROGRAM = f"python -m {__package__.partition('.')[0]}"
-USAGE = f"""usage: {PROGRAM} COMMAND ...
+PROGRAM = f"python -m {__name__.partition('.')[0]}"
+USAGE = """usage: {program} COMMAND ...
 
-  train [RECIPE]    train, or resume a run; RECIPE is {", ".join(RECIPES)}
+  train [RECIPE]    train, or resume a run; RECIPE is {recipes}
   launch [RECIPE]   the same with Ray, in several processes on one machine or many
   evaluate RUN_DIR  measure a run's best model again and write its report
   export RUN_DIR    write a run's best model for serving
@@ -25,62 +25,81 @@ USAGE = f"""usage: {PROGRAM} COMMAND ...
   gpu-check         check that the GPU does the work, and write reports/gpu_check.html
   benchmark         measure how fast training is here, setting by setting
 
-{PROGRAM} COMMAND --help tells the options."""
+{program} COMMAND --help lists the options."""
 Format = Literal["auto", "saved_model", "onnx"]
 INTERRUPTED = 75  # EX_TEMPFAIL: a scheduler may start the same command again
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """Options of `train`."""
+class RunOptions:
+    """Options of `train` besides the fields of the config."""
 
-    config: tyro.conf.OmitArgPrefixes[Config]
     run_dir: Path | None = None
     """Directory of the run: created, or resumed if a run is in it (runs/<time>-<recipe>)."""
     resume: bool = False
     """Resume the newest unfinished run of the recipe."""
 
 
+def parse_train(usage: str, about: str, default: Config, arguments: list[str]):
+    """Return the config and the options that the arguments of `train` ask for."""
+    # The project's own class is known at run time only.
+    config_type = tyro.conf.OmitArgPrefixes[type(default)]  # pyrefly: ignore[invalid-annotation]
+
+    def options(
+        config: config_type = default, run: tyro.conf.OmitArgPrefixes[RunOptions] = RunOptions()
+    ) -> tuple[Config, RunOptions]:
+        return config, run
+
+    return tyro.cli(options, args=arguments, prog=usage, description=about)
+
+
 def read_train(arguments: list[str]) -> tuple[Config, Path]:
     """Return the config and the run directory that the arguments of `train` ask for."""
+    recipes = project.recipes()
     named = bool(arguments) and not arguments[0].startswith("-")
-    recipe = arguments[0] if named else "digits"
-    if recipe not in RECIPES:
-        raise UserError(f"unknown recipe {recipe!r}: choose one of {', '.join(RECIPES)}")
-
-    def parse(default: Config) -> TrainOptions:
-        usage = f"{PROGRAM} train [{'|'.join(RECIPES)}]"
-        texts = {"prog": usage, "description": f"Train: {RECIPES[recipe].__doc__}"}
-        options = TrainOptions(default)
-        return tyro.cli(TrainOptions, args=arguments[named:], default=options, **texts)
-
-    options = parse(RECIPES[recipe]())
+    recipe = arguments[0] if named else next(iter(recipes))
+    if recipe not in recipes:
+        raise UserError(f"unknown recipe {recipe!r}: choose one of {', '.join(recipes)}")
+    usage = f"{PROGRAM} train [{'|'.join(recipes)}]"
+    about = f"Train: {recipes[recipe].__doc__ or recipe}"
+    rest = arguments[named:]
+    config, options = parse_train(usage, about, recipes[recipe](), rest)
     if options.resume and options.run_dir:
         raise UserError("--resume looks for the run itself: give it or --run-dir, not both")
     run_dir = runs.newest_unfinished(recipe) if options.resume else options.run_dir
-    run_dir = run_dir or runs.new_dir(recipe)
-    runs.check_place(run_dir)
+    if run_dir is None:
+        return config, runs.new_dir(recipe)
+    runs.check_run_dir(run_dir)
     if (run_dir / "config.json").exists():
         stored = runs.load_config(run_dir)  # the defaults, so that only what is typed can differ
         if named and stored.recipe != recipe:
             raise UserError(f"{run_dir} is a run of {stored.recipe}, not of {recipe}")
-        options = parse(stored)
-    return options.config, run_dir
+        config, _ = parse_train(usage, about, stored, rest)
+    return config, run_dir
 
 
 def train(arguments: list[str]) -> None:
     config, run_dir = read_train(arguments)
-    from .runtime.signals import Interrupted
-    from .train import train as run
-
     try:
-        metrics = run(config, run_dir)
-    except Interrupted as interrupted:
-        if process_group.setup().first:
-            how = f"{PROGRAM} train --run-dir {run_dir}"
-            print(f"{interrupted}; go on with: {how}", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        from .runtime.signals import Interrupted
+        from .train import train as run
+
+        try:
+            metrics = run(config, run_dir)
+        except Interrupted as interrupted:
+            if process_group.setup().is_main:
+                how = f"{PROGRAM} train --run-dir {run_dir}"
+                print(f"{interrupted}; resume with: {how}", file=sys.stderr)
+            sys.exit(INTERRUPTED)
+    finally:
+        runs.discard_if_empty(run_dir)
     print_results(run_dir, metrics)
+
+
+def before_recipe(arguments: list[str]) -> list[str]:
+    """Return the arguments before the name of a recipe; all if there is none."""
+    names = [i for i, argument in enumerate(arguments) if argument in project.recipes()]
+    return arguments[: names[0]] if names else arguments
 
 
 def launch(arguments: list[str]) -> None:
@@ -90,12 +109,26 @@ def launch(arguments: list[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(f"After the options of launch come those of train: {PROGRAM} train --help\n")
         arguments = ["--help"]
-    texts = {"prog": f"{PROGRAM} launch", "description": "Train in several processes, with Ray."}
-    options, others = tyro.cli(LaunchOptions, args=arguments, return_unknown_args=True, **texts)
+    if any(argument.startswith("--workers") for argument in before_recipe(arguments)):
+        raise UserError(
+            "launch takes the number of processes as --processes: --workers is the number of "
+            "data-loading threads, and stands behind the recipe"
+        )
+    options, others = tyro.cli(
+        LaunchOptions,
+        args=arguments,
+        return_unknown_args=True,
+        prog=f"{PROGRAM} launch",
+        description="Train in several processes, with Ray.",
+    )
     if options.storage:
         runs.RUNS = options.storage
     config, run_dir = read_train(others)
-    print_results(run_dir, run(options, config, run_dir))
+    try:
+        metrics = run(options, config, run_dir)
+    finally:
+        runs.discard_if_empty(run_dir)
+    print_results(run_dir, metrics)
 
 
 def evaluate(run_dir: tyro.conf.Positional[Path]) -> None:
@@ -104,7 +137,7 @@ def evaluate(run_dir: tyro.conf.Positional[Path]) -> None:
     Args:
         run_dir: Directory of the run.
     """
-    runs.load_config(run_dir)
+    runs.check_finished(run_dir)
     from .evaluate import evaluate as run
 
     print_results(run_dir, run(run_dir))
@@ -117,11 +150,11 @@ def export(run_dir: tyro.conf.Positional[Path], format: Format = "auto") -> None
         run_dir: Directory of the run.
         format: auto is saved_model for TensorFlow and onnx for the others.
     """
-    runs.load_config(run_dir)
+    runs.check_finished(run_dir)
     from .export import export as run
 
     path, difference = run(run_dir, format)
-    print(f"wrote {path}: its logits differ from Keras' by at most {difference:.1e} on test images")
+    print(f"wrote {path}: its outputs differ from Keras' by at most {difference:.1e} on test data")
 
 
 def gpu_check(expect_gpu: bool = False, quick: bool = False, verify_report: bool = False) -> None:
@@ -157,14 +190,16 @@ def benchmark(
     from .benchmark.ladder import Setting, run
 
     quick = quick or gpu_report.switched_on("SMOKE")
-    short = {"seconds": 0.3, "repeats": 3} if quick else {}
-    run(Setting(quick, deterministic, batch_size, image_size, **short))
+    setting = Setting(quick, deterministic, batch_size, image_size)
+    run(replace(setting, seconds=0.3, repeats=3) if quick else setting)
 
 
 def print_results(run_dir: Path, metrics: dict[str, float]) -> None:
     print(
-        f"best epoch {metrics['best_epoch']}: validation accuracy {metrics['val_accuracy']:.4f}, "
-        f"test accuracy {metrics['test_accuracy']:.4f}\nreport: {run_dir / 'report.html'}"
+        f"best epoch {metrics['best_epoch']}: "
+        f"validation {runs.listed(runs.with_prefix(metrics, 'val_'))}; "
+        f"test {runs.listed(runs.with_prefix(metrics, 'test_'))}\n"
+        f"report: {run_dir / 'report.html'}"
     )
 
 
@@ -181,7 +216,7 @@ def main() -> None:
     command, *arguments = sys.argv[1:] or ["--help"]
     try:
         if command in ("-h", "--help"):
-            print(USAGE)
+            print(USAGE.format(program=PROGRAM, recipes=", ".join(project.recipes())))
         elif command in ("train", "launch"):
             {"train": train, "launch": launch}[command](arguments)
         elif function := COMMANDS.get(command):
@@ -190,8 +225,8 @@ def main() -> None:
             known = f"train, launch, {', '.join(COMMANDS)}"
             raise UserError(f"unknown command {command!r}: choose {known}")
     except UserError as error:
-        process_group.leave(f"error: {error}")
+        process_group.exit_process(f"error: {error}")
     except OSError as error:
-        process_group.leave(f"error: {files.explain(error)}")
+        process_group.exit_process(f"error: {files.explain_os_error(error)}")
     except KeyboardInterrupt:
-        process_group.leave(130)
+        process_group.exit_process(130)

@@ -4,24 +4,26 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from .. import data
-from ..model import build
-from . import runs
-from .config import Config, UserError
+from . import project, runs
+from .config import UserError
 from .evaluate import load_model
+from .modelling import build
+from .task import Task
 
 TOLERANCE = 1e-3
-"""Largest difference between the logits of Keras and of the export that counts as equal."""
+"""Largest difference between outputs of Keras and of the export that counts as equal, relative to
+the largest output, or to 1 if that is larger."""
 
 
 def export(run_dir: Path, format: str = "auto") -> tuple[Path, float]:
     """Write a finished run's best model, in float32, as saved_model or onnx.
 
-    Returns its path and the largest difference of its logits to Keras' on a batch of test images.
+    Returns its path and the largest difference of its outputs to Keras' on a batch of test data.
     UserError, and nothing written, if the format cannot be had here or the difference is too large.
     """
     backend = keras.config.backend()
@@ -29,22 +31,21 @@ def export(run_dir: Path, format: str = "auto") -> tuple[Path, float]:
         format = "saved_model" if backend == "tensorflow" else "onnx"
     if format == "saved_model" and backend != "tensorflow":
         raise UserError(f"saved_model needs TensorFlow, this is {backend}: use --format onnx")
-    config = runs.load_config(run_dir)
-    model = for_serving(load_model(run_dir), config)
-    dataset = data.load(config)
-    runs.check_data(run_dir, dataset)
-    test = dataset.test
-    images = test.read(np.arange(min(config.batch_size, test.size)))[0]
+    task = project.make_task(runs.load_config(run_dir))
+    runs.check_data(run_dir, task.dataset)
+    test = task.dataset.test
+    inputs = test.read(np.arange(min(task.config.batch_size, test.size)))[0]
+    model = for_serving(load_model(run_dir, task), task)
     path = run_dir / ("saved_model" if format == "saved_model" else "model.onnx")
     part = path.with_name(f".part-{path.name}")
     try:
         if format == "saved_model":
             model.export(part, format="tf_saved_model", verbose=False)
-            logits = run_saved_model(part, images)
+            outputs = run_saved_model(part, inputs)
         else:
             model.export(part, format="onnx", verbose=False)
-            logits = run_onnx(part, images)
-        difference = float(np.abs(logits - model.predict_on_batch(images)).max())
+            outputs = run_onnx(part, inputs)
+        difference = compare(outputs, model.predict_on_batch(inputs))
         if not difference <= TOLERANCE:
             raise UserError(
                 f"the {format} of {run_dir} differs from Keras by {difference:.1e}: not kept"
@@ -56,6 +57,13 @@ def export(run_dir: Path, format: str = "auto") -> tuple[Path, float]:
     return path, difference
 
 
+def compare(outputs: Any, expected: Any) -> float:
+    """Return the largest difference between two structures of arrays, relative as in TOLERANCE."""
+    pairs = zip(keras.tree.flatten(outputs), keras.tree.flatten(expected), strict=True)
+    arrays = [(np.asarray(one), keras.ops.convert_to_numpy(other)) for one, other in pairs]
+    return max(float(np.abs(a - b).max() / max(1.0, np.abs(b).max())) for a, b in arrays)
+
+
 def remove(path: Path) -> None:
     """Delete a file or a folder, if it is there."""
     if path.is_dir():
@@ -64,38 +72,47 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def for_serving(model: keras.Model, config: Config) -> keras.Model:
+def for_serving(model: keras.Model, task: Task) -> keras.Model:
     """Return the model without what is for training, in float32: few runtimes have 16-bit types."""
-    if config.precision == "float32":
-        plain = model
-    else:
-        plain = build(config, model.input_shape[1:], model.output_shape[-1])
+    plain = model
+    if task.config.precision != "float32":
+        plain = build(task, precision="float32")
         try:
             plain.set_weights(model.get_weights())
         except ValueError as error:
             raise UserError("model.py has changed since this run: put it back to export") from error
+    examples = task.example[0]
+    names = iter([one.name for one in getattr(model, "inputs", None) or ()])
     # Left to itself, Keras exports augmentation layers as they are in training.
-    images = keras.Input(model.input_shape[1:], dtype="uint8", name="images")
-    serving = keras.Model(images, plain(images, training=False), name=model.name)
-    serving(np.zeros((1, *model.input_shape[1:]), "uint8"))  # Keras exports only what was called
+    inputs = keras.tree.map_structure(
+        lambda array: keras.Input(array.shape[1:], dtype=array.dtype, name=next(names, None)),
+        examples,
+    )
+    serving = keras.Model(inputs, plain(inputs, training=False), name=model.name)
+    serving(examples)  # Keras exports only what was called
     return serving
 
 
-def run_saved_model(path: Path, images: np.ndarray) -> np.ndarray:
-    """Return the logits of a SavedModel for images (n, height, width, channels) uint8."""
+def run_saved_model(path: Path, inputs: Any) -> Any:
+    """Return the outputs of a SavedModel for a batch of inputs."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(path)  # serve() needs it alive
-    return loaded.serve(images).numpy()
+    return tf.nest.map_structure(lambda tensor: tensor.numpy(), loaded.serve(inputs))
 
 
-def run_onnx(path: Path, images: np.ndarray) -> np.ndarray:
-    """Return the logits of an ONNX model for images (n, height, width, channels) uint8."""
+def run_onnx(path: Path, inputs: Any) -> list[np.ndarray]:
+    """Return the outputs of an ONNX model for a batch of inputs."""
     import onnxruntime
 
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        return session.run(None, {session.get_inputs()[0].name: images})[0]
+        names = [one.name for one in session.get_inputs()]
+        if isinstance(inputs, dict) and set(names) == set(inputs):
+            values = inputs
+        else:
+            values = dict(zip(names, keras.tree.flatten(inputs), strict=True))
+        return [np.asarray(output) for output in session.run(None, values)]
     except Exception as error:  # its classes are private
         reason = str(error).splitlines()[0]
         raise UserError(

@@ -6,18 +6,19 @@ work as they are. New code imports from the engine.
 """
 
 import importlib
+import importlib.abc
 import importlib.machinery
 import sys
 from types import ModuleType
 
-PACKAGE = __package__.partition(".")[0]
+PACKAGE = __name__.partition(".")[0]
 MOVED = {
     "benchmark": "benchmark.ladder",
     "benchmark_report": "benchmark.report",
     "checkpoint": "checkpoint",
     "cluster": "distributed.cluster",
     "compare": "compare",
-    "config": "config",
+    "config": "..recipes",  # with the project's own fields and recipes since 0.9.0
     "devices": "runtime.devices",
     "distributed": "distributed.process_group",
     "env_file": "runtime.env_file",
@@ -43,7 +44,7 @@ MOVED = {
     "runs": "runs",
     "train": "train",
 }
-"""Old name in the package: new name in the engine."""
+"""Old name in the package: new name in the engine, or beside it."""
 
 
 class Finder:
@@ -60,12 +61,13 @@ class Finder:
         return importlib.machinery.ModuleSpec(name, Loader())
 
 
-class Loader:
+class Loader(importlib.abc.Loader):
     """Gives the module itself, not a copy: a change of it is seen under both names."""
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         new = MOVED[spec.name.rpartition(".")[2]]
-        module = importlib.import_module(f"{__package__}.{new}")
+        name = new if new.startswith(".") else f".{new}"
+        module = importlib.import_module(name, __package__)
         self.spec = module.__spec__
         return module
 

@@ -4,15 +4,22 @@
 import collections
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from .distributed.cluster import ALONE, Cluster
+from .config import UserError
+from .distributed.cluster import SINGLE_PROCESS, Cluster
 
-Arrays = tuple[np.ndarray, ...]
+Examples = tuple[Any, ...]
+"""Several examples: (inputs, targets) or (inputs, targets, sample weights).
+
+Inputs and targets are NumPy arrays of any dtype, or pytrees of them, with the examples along the
+first axis; sample weights are float32 of shape (n,)."""
+Arrays = Examples
 
 
 @dataclass(frozen=True)
@@ -21,28 +28,125 @@ class Split:
 
     size: int
     """Number of examples."""
-    read: Callable[[np.ndarray], Arrays]
-    """Examples at given indices: images (n, height, width, channels) uint8, labels (n,) int32.
+    read: Callable[[np.ndarray], Examples]
+    """Return the examples at the given indices, an int array of shape (n,).
 
-    It is called from several threads and must give the same examples for the same indices."""
+    It is called from several threads and must return the same examples for the same indices."""
+
+    def __len__(self) -> int:
+        return self.size
 
 
-@dataclass(frozen=True)
+Augment = Callable[[Examples, np.random.Generator], Examples]
+
+
+@dataclass(frozen=True, init=False)
 class Dataset:
-    """What data.load returns: to learn from, to choose the best epoch by, and to judge it on."""
+    """A train, a validation and a test split."""
 
     train: Split
+    """The split to learn from."""
     validation: Split
+    """The split that chooses the best epoch."""
     test: Split
-    class_names: tuple[str, ...]
+    """The split that the best model is measured on once."""
+    class_names: tuple[str, ...] = ()
+    """Names of the classes, for classification."""
     digest: str = ""
     """Changes when the data does, where that is cheap to tell: a resumed run compares it."""
+    target: str | None = None
+    """Key of the target, if examples are dicts: all other keys are inputs."""
+    augment: Augment | None = None
+    """Return a changed training batch. The generator depends on seed, epoch and batch alone."""
+
+    def __init__(
+        self,
+        train: Any,
+        validation: Any,
+        test: Any,
+        class_names: tuple[str, ...] = (),
+        digest: str = "",
+        target: str | None = None,
+        augment: Augment | None = None,
+    ) -> None:
+        """Make a data set of three splits.
+
+        Each is a `Split`, a tuple of arrays (inputs, targets), or anything with `len()` and integer
+        indexing whose items are examples: a torch data set, a Grain source, a Hugging Face data
+        set. UserError if one is empty or cannot be indexed.
+        """
+        fields = {"train": train, "validation": validation, "test": test}
+        fields |= {"class_names": tuple(class_names), "digest": digest}
+        for name, value in (fields | {"target": target, "augment": augment}).items():
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:  # also called by the __init__ of a dataclass that extends it
+        for name in ("train", "validation", "test"):
+            object.__setattr__(self, name, as_split(getattr(self, name), name, self.target))
 
     def summary(self) -> dict:
         """Return what config.json keeps of the data, to notice later that it has changed."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         sizes = {name: split.size for name, split in splits.items()}
         return {"classes": list(self.class_names), "examples": sizes, "digest": self.digest}
+
+
+def as_split(source: Any, name: str, target: str | None = None) -> Split:
+    """Return a data source as a split; UserError if it is empty or cannot be indexed."""
+    if isinstance(source, Split):
+        split = source
+    elif isinstance(source, tuple):
+        split = _arrays(source, name)
+    elif hasattr(source, "__len__") and hasattr(source, "__getitem__"):
+        split = Split(len(source), lambda indices: _stack(source, indices, name, target))
+    else:
+        kind = type(source).__name__
+        raise UserError(
+            f"data.py: the {name} split is a {kind}, which has no len() or no indexing: use a"
+            " Split, a tuple of arrays or a map-style data set"
+        )
+    if split.size == 0:
+        raise UserError(f"data.py: the {name} split is empty")
+    return split
+
+
+def _arrays(arrays: tuple, name: str) -> Split:
+    """Return a split over arrays, or pytrees of arrays, in memory."""
+    import optree
+
+    sizes = {len(leaf) for leaf in optree.tree_leaves(arrays)}
+    if len(sizes) != 1:
+        found = ", ".join(map(str, sorted(sizes)))
+        raise UserError(f"data.py: the arrays of the {name} split have {found} examples")
+
+    def read(indices: np.ndarray) -> Examples:
+        return optree.tree_map(lambda array: array[indices], arrays)
+
+    return Split(sizes.pop(), read)
+
+
+def _stack(source: Sequence[Any], indices: np.ndarray, name: str, target: str | None) -> Examples:
+    """Return the items of a map-style source at the given indices as one batch."""
+    import optree
+
+    items = [_example(source[int(index)], target) for index in indices]
+    try:
+        return optree.tree_map(lambda *leaves: np.stack(leaves), *items)
+    except ValueError as error:
+        listed = ", ".join(map(str, indices[:8]))
+        raise UserError(
+            f"data.py: examples {listed} of the {name} split differ in shape or structure: give"
+            f" all of them the same ({error})"
+        ) from None
+
+
+def _example(item: Any, target: str | None) -> Examples:
+    """Return an item of a source as (inputs, targets)."""
+    if not isinstance(item, dict) or target is None:
+        return tuple(item) if isinstance(item, list) else item
+    inputs = {key: value for key, value in item.items() if key != target}
+    return (next(iter(inputs.values())) if len(inputs) == 1 else inputs), item[target]
 
 
 @dataclass
@@ -57,10 +161,15 @@ class Batches:
     start: int = 0
     """Batches to leave out at the front, to go on in the middle of an epoch."""
     workers: int = 4
-    cluster: Cluster = ALONE
+    """Number of data-loading threads."""
+    cluster: Cluster = SINGLE_PROCESS
     """The processes that share each batch: this one reads its part, a slice of it, and no more.
 
     On several devices every batch is full, and a third array weighs what only fills it with 0."""
+    augment: Callable[[Examples, np.random.Generator], Examples] | None = None
+    """Changes a batch, with a generator that depends on `seed`, the batch and the process alone."""
+    seed: tuple[int, ...] = ()
+    """Seed and epoch."""
     waited: float = field(default=0.0, init=False)
     """Seconds that the host stood still because no batch was ready.
 
@@ -79,24 +188,33 @@ class Batches:
         order = np.arange(self.split.size) if self.order is None else self.order
         return order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
-    def read(self, batch: int) -> Arrays:
-        """Return this process's part of a batch: images, labels and, on several devices, weights.
+    def read(self, batch: int) -> Examples:
+        """Return this process's part of a batch.
 
-        The weights are there if no order is. Their mean over all batches is 1.
+        On several devices and without an order, sample weights mark the examples that only fill
+        the last batch. The mean of these weights over all batches is 1.
         """
+        examples = self._read(batch)
+        if self.augment is None:
+            return examples
+        random = np.random.default_rng((*self.seed, batch, self.cluster.rank))
+        return self.augment(examples, random)
+
+    def _read(self, batch: int) -> Examples:
         indices, cluster = self._indices(batch), self.cluster
         if cluster.devices == 1:
             return self.split.read(indices)
-        part = self.batch_size // cluster.processes
-        here = slice(cluster.process * part, (cluster.process + 1) * part)
+        part = self.batch_size // cluster.world_size
+        here = slice(cluster.rank * part, (cluster.rank + 1) * part)
         full = np.pad(indices, (0, self.batch_size - len(indices)), "edge")[here]
         if self.order is not None:
             return self.split.read(full)
         weight = np.float32(len(self) * self.batch_size / self.split.size)
         real = np.arange(self.batch_size)[here] < len(indices)
-        return *self.split.read(full), real * weight
+        inputs, targets, *own = self.split.read(full)
+        return inputs, targets, real * weight * (own[0] if own else np.float32(1))
 
-    def __iter__(self) -> Iterator[Arrays]:
+    def __iter__(self) -> Iterator[Examples]:
         with ThreadPoolExecutor(self.workers) as pool:
             ahead: collections.deque = collections.deque()
             for batch in range(self.start, len(self)):
@@ -113,7 +231,7 @@ class Batches:
                 yield arrays
 
     @contextlib.contextmanager
-    def own_errors(self) -> Iterator[None]:
+    def own_errors(self) -> Generator[None]:
         """Raise what reading raised instead of what a framework made of it."""
         try:
             yield
@@ -132,8 +250,12 @@ class Batches:
         size = self.batch_size if full else None
         example = self.split.read(np.array([0]))
         if self.order is None and self.cluster.devices > 1:
-            example += (np.zeros(1, "float32"),)
-        signature = tuple(tf.TensorSpec((size, *array.shape[1:]), array.dtype) for array in example)
+            example = (*example[:2], np.zeros(1, "float32"))
+        if self.augment is not None:
+            example = self.augment(example, np.random.default_rng(0))
+        signature = keras.tree.map_structure(
+            lambda array: tf.TensorSpec((size, *array.shape[1:]), array.dtype), tuple(example)
+        )
         options = tf.data.Options()
         options.experimental_optimization.inject_prefetch = False  # its thread would do the waiting
         options.autotune.enabled = False  # its thread holds up the end of an epoch, by seconds

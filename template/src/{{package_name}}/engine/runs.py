@@ -1,8 +1,11 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""Run directories: their names, what a run was made from, and its log."""
+"""Run directories: their names, what a run was made from, and its log. No framework needed."""
+
+from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import itertools
 import json
 import os
 import shutil
@@ -10,30 +13,60 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from . import project
 from .config import Config, UserError
 from .pipeline import Dataset
-from .runtime.files import write_text
+from .runtime.files import atomic_write_text
+
+if TYPE_CHECKING:
+    from .task import Task
 
 RUNS = Path("runs")
+NO_METRICS = ("epoch", "examples_per_s", "data_wait")  # of a row, besides its metrics
 LOGS = "logs"  # in a run directory: what the workers of `launch` printed
 PACKAGES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "scikit-learn")
 
 
 def new_dir(recipe: str) -> Path:
-    """Return a path for a new run, runs/<UTC time>-<recipe>."""
+    """Make and return the directory of a new run, runs/<UTC time>-<recipe>.
+
+    Making it at once keeps two trainings of the same second apart.
+    """
     stem = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{recipe}"
-    names = (stem if n == 1 else f"{stem}-{n}" for n in range(1, 1000))
-    return next(RUNS / name for name in names if not (RUNS / name).exists())
+    RUNS.mkdir(parents=True, exist_ok=True)
+    for n in itertools.count(1):
+        run_dir = RUNS / (stem if n == 1 else f"{stem}-{n}")
+        with contextlib.suppress(FileExistsError):
+            run_dir.mkdir()
+            return run_dir
+    raise AssertionError("unreachable")
+
+
+def discard_if_empty(run_dir: Path) -> None:
+    """Remove the directory of a run that never started, and runs/ if nothing else is in it."""
+    for folder in (run_dir, RUNS):
+        with contextlib.suppress(OSError):  # it is not empty, or not there
+            folder.rmdir()
 
 
 def newest_unfinished(recipe: str) -> Path:
-    """Return the newest run of a recipe that has a config.json but no metrics.json."""
-    unfinished = [
-        (read(path.parent)["started"], path.parent)
-        for path in RUNS.glob("*/config.json")
-        if not path.with_name("metrics.json").exists() and load_config(path.parent).recipe == recipe
-    ]
+    """Return the newest run of a recipe that has a config.json but no metrics.json.
+
+    It leaves out runs whose config cannot be read any more, and names them on stderr.
+    """
+    unfinished = []
+    for path in RUNS.glob("*/config.json"):
+        if path.with_name("metrics.json").exists():
+            continue
+        try:
+            stored = read(path.parent)
+            if stored["config"].get("recipe") == recipe:
+                load_config(path.parent)
+                unfinished.append((stored["started"], path.parent))
+        except UserError as error:
+            print(f"left out: {error}", file=sys.stderr)
     if not unfinished:
         raise UserError(f"no unfinished run of {recipe} in {RUNS}/: start one without --resume")
     return max(unfinished)[1]
@@ -52,32 +85,53 @@ def read(run_dir: Path) -> dict:
     path = config_file(run_dir)
     try:
         values = json.loads(path.read_text("utf-8"))
-        Config.from_json(values["config"])
+        dict(values["config"])
         return {"dataset": {}, "started": "", "device": "", **values}
-    except (ValueError, KeyError, TypeError, UserError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} cannot be read: restore it, or start a new run ({error})"
         ) from None
 
 
-def load_config(run_dir: Path) -> Config:
-    """Return the config of a run; UserError if there is none or this version cannot read it."""
-    return Config.from_json(read(run_dir)["config"])
+def load_config(run_dir: Path, kind: type[Config] | None = None) -> Config:
+    """Return the config of a run, of the project's class unless another is given.
+
+    UserError if there is none, or if recipes.py does not have its fields and values.
+    """
+    values = read(run_dir)["config"]
+    try:
+        return (kind or project.config_class()).from_json(values)
+    except (ValueError, TypeError, UserError) as error:
+        raise UserError(
+            f"{config_file(run_dir)} cannot be read, since recipes.py has changed: put its fields "
+            f"back, or start a new run ({error})"
+        ) from None
 
 
-def read_history(run_dir: Path) -> list[dict[str, float]]:
-    """Return the rows of metrics.jsonl; UserError if there are none that can be read."""
+def check_finished(run_dir: Path) -> None:
+    """Raise UserError if a run has no model yet."""
+    config_file(run_dir)
+    if not (run_dir / "model.keras").exists():
+        raise UserError(
+            f"{run_dir} has no model.keras yet: finish it with train --run-dir {run_dir}"
+        )
+
+
+def read_history(run_dir: Path, monitor: str = "epoch") -> list[dict[str, float]]:
+    """Return the rows of metrics.jsonl; UserError if there are none that have `monitor`."""
     path = run_dir / "metrics.jsonl"
     try:
         rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        if not rows or not all("val_loss" in row for row in rows):
+        if not rows or not all(monitor in row for row in rows):
             raise ValueError("no rows")
         return rows
     except (OSError, ValueError, TypeError):
-        raise UserError(f"{path} cannot be read: train --run-dir {run_dir} makes it anew") from None
+        raise UserError(
+            f"{path} cannot be read: train --run-dir {run_dir} writes it again"
+        ) from None
 
 
-def check_place(run_dir: Path) -> None:
+def check_run_dir(run_dir: Path) -> None:
     """Raise UserError if there is neither a run in the directory nor room for a new one."""
     if (run_dir / "config.json").exists():
         for folder in (run_dir, run_dir / "checkpoints"):
@@ -99,29 +153,45 @@ def check_data(run_dir: Path, dataset: Dataset) -> None:
         )
 
 
-def open_dir(run_dir: Path, config: Config, dataset: Dataset, device: str) -> None:
+def open_dir(run_dir: Path, config: Config, task: Task, device: str) -> None:
     """Make the run directory, or check that the run in it is of the same config and data."""
-    check_place(run_dir)
-    if (run_dir / "config.json").exists():
-        stored = load_config(run_dir).to_json()
-        changed = [name for name, value in config.to_json().items() if stored[name] != value]
-        if changed:
-            raise UserError(
-                f"{run_dir} was started with another {', '.join(changed)}: "
-                "resume it as it is, or start a new run"
-            )
-        check_data(run_dir, dataset)
+    check_run_dir(run_dir)
+    path = run_dir / "config.json"
+    if path.exists():
+        resume_dir(run_dir, config, task)
         return
     (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
     made_from = {
         "config": config.to_json(),
-        "dataset": dataset.summary(),
+        "task": {"name": type(task).__name__, "monitor": task.monitor, "mode": task.mode},
+        "dataset": task.dataset.summary(),
         **git_state(),
         "versions": versions(),
         "device": device,
         "started": datetime.now(UTC).isoformat(),
     }
-    write_text(run_dir / "config.json", json.dumps(made_from, indent=2) + "\n")
+    atomic_write_text(path, json.dumps(made_from, indent=2) + "\n")
+
+
+def resume_dir(run_dir: Path, config: Config, task: Task) -> None:
+    """Check that the run in a directory can be resumed; keep the fields that may change."""
+    stored = load_config(run_dir, type(config))
+    if changed := config.changed_from(stored):
+        raise UserError(
+            f"{run_dir} was started with {'; '.join(changed)}: resume it with the stored values, "
+            "or start a new run"
+        )
+    check_data(run_dir, task.dataset)
+    if stored.to_json() == config.to_json():
+        return
+    if stored.epochs != config.epochs:
+        print(
+            f"epochs {stored.epochs}, now {config.epochs}: the learning-rate schedule ends there",
+            flush=True,
+        )
+    made_from = json.loads(config_file(run_dir).read_text("utf-8"))
+    made_from["config"] = config.to_json()
+    atomic_write_text(run_dir / "config.json", json.dumps(made_from, indent=2) + "\n")
 
 
 def versions() -> dict[str, str]:
@@ -150,6 +220,17 @@ def git_state() -> dict[str, str | bool | None]:
     }
 
 
+def with_prefix(row: dict[str, float], prefix: str) -> dict[str, float]:
+    """Return the metrics of a split, without the prefix of their names."""
+    return {n.removeprefix(prefix): value for n, value in row.items() if n.startswith(prefix)}
+
+
+def listed(metrics: dict[str, float]) -> str:
+    """Return metrics as text for the console, the loss first."""
+    names = sorted(metrics, key=lambda name: name != "loss")
+    return ", ".join(f"{name} {metrics[name]:.4f}" for name in names)
+
+
 class Log:
     """A line per epoch on the screen, in metrics.jsonl and, where it is installed, in TensorBoard.
 
@@ -170,7 +251,7 @@ class Log:
 
     def _write(self, row: dict[str, float]) -> None:
         self.lines.append(json.dumps(row) + "\n")
-        write_text(self.path, "".join(self.lines))
+        atomic_write_text(self.path, "".join(self.lines))
         if self.tensorboard:
             for name in row.keys() - {"epoch"}:
                 self.tensorboard.add_scalar(name, row[name], row["epoch"])
@@ -179,15 +260,15 @@ class Log:
         """Add the row of an epoch that is in the checkpoint."""
         self._write(row)
         start = "\r" if sys.stdout.isatty() else ""
+        trained = {n: v for n, v in row.items() if not n.startswith("val_") and n not in NO_METRICS}
         text = (
-            f"epoch {row['epoch']}/{epochs}: "
-            f"loss {row['loss']:.4f}, accuracy {row['accuracy']:.4f}; "
-            f"validation loss {row['val_loss']:.4f}, accuracy {row['val_accuracy']:.4f}; "
+            f"epoch {row['epoch']}/{epochs}: {listed(trained)}; "
+            f"validation {listed(with_prefix(row, 'val_'))}; "
             f"{row['examples_per_s']:,.0f} examples/s, {row['data_wait']:.0%} waiting for data"
         )
         print(start + text, flush=True)
 
-    def __enter__(self) -> "Log":
+    def __enter__(self) -> Log:
         return self
 
     def __exit__(self, *exception: object) -> None:

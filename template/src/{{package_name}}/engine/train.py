@@ -7,28 +7,33 @@ import json
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
-from .. import data, model
-from . import checkpoint, evaluate, runs
-from .checkpoint import Progress
+from . import checkpoint, evaluate, project, runs
+from .callbacks import UserCallbacks
+from .checkpoint import Progress, State
 from .config import Config, UserError
 from .distributed import process_group
-from .distributed.cluster import ALONE, Cluster
-from .pipeline import Batches, Dataset, epoch_order
+from .distributed.cluster import SINGLE_PROCESS, Cluster
+from .modelling import compiled_model
+from .pipeline import Batches, epoch_order
 from .runtime import devices, files
-from .runtime.signals import Interrupted, Watch, stop_on_signal
+from .runtime.signals import Interrupted, StepCallback, stop_on_signal
+from .task import Task
 
 
-def train(config: Config, run_dir: Path) -> dict[str, float]:
+def train(
+    config: Config, run_dir: Path, make_task: Callable[[Config], Task] = project.make_task
+) -> dict[str, float]:
     """Start the run in `run_dir`, or resume it there, and return its final metrics.
 
-    A resumed run ends with the bits of one that was never interrupted (README, "Resuming").
-    Of several processes, all call it alike, and only the first one touches `run_dir`.
-    Raises UserError for what the user can put right, Interrupted when a signal stopped it.
+    A resumed run produces the same bits as one that was never interrupted (README, "Resuming").
+    All processes call it alike, and only rank 0 writes to `run_dir`. `make_task` reads the data.
+    Raises UserError for what the user can correct, Interrupted when a signal stopped it.
     """
     files.raise_open_file_limit()
     keras.utils.set_random_seed(config.seed)
@@ -38,147 +43,173 @@ def train(config: Config, run_dir: Path) -> dict[str, float]:
     device = devices.describe() + (f", {cluster}" if cluster.devices > 1 else "")
     print(f"{config.recipe}: {device}, {config.precision}", flush=True)
     cluster.check(config.batch_size, config.steps_per_execution)
-    dataset = cluster.agree(lambda: data.load(config))
-    texts = {"config": config.to_json(), "data": dataset.summary()}
-    cluster.check_alike({what: json.dumps(values) for what, values in texts.items()})
+    task = cluster.raise_together(lambda: make_task(config))
+    texts = {"config": config.to_json(), "data": task.dataset.summary()}
+    cluster.check_equal({what: json.dumps(values) for what, values in texts.items()})
     with contextlib.ExitStack() as stack:
 
         def open_dir() -> None:
-            runs.open_dir(run_dir, config, dataset, device)
-            stack.enter_context(files.locked(run_dir))
+            if config.init_from and not (run_dir / "config.json").exists():
+                path = config.init_from / "checkpoints" / checkpoint.BEST
+                checkpoint.weights_that_fit(path, trainer.model)  # before anything is written
+            runs.open_dir(run_dir, config, task, device)
+            stack.enter_context(files.lock_directory(run_dir))
 
         with cluster.scope():
-            training = Training.of(config, dataset, cluster)
-            cluster.agree(open_dir if cluster.first else lambda: None)
-            best = training.run(run_dir, stack.enter_context(stop_on_signal(cluster)))
-        metrics = training.write_results(run_dir, best) if cluster.first else {}
-        return json.loads(cluster.share(lambda: json.dumps(metrics).encode()))
+            trainer = Trainer.of(task, cluster)
+            cluster.raise_together(open_dir if cluster.is_main else lambda: None)
+            best = trainer.run(run_dir, stack.enter_context(stop_on_signal(cluster)))
+        metrics = trainer.write_results(run_dir, best) if cluster.is_main else {}
+        return json.loads(cluster.broadcast(lambda: json.dumps(metrics).encode()))
 
 
 @dataclass(frozen=True)
-class Training:
+class Trainer:
     """What an epoch is trained with."""
 
-    config: Config
-    dataset: Dataset
+    task: Task
     steps: int
     """Steps of a whole epoch: a last batch, or a last execution, that is not full is left out."""
-    network: keras.Model
+    model: keras.Model
+    state: State
     cluster: Cluster
 
     @classmethod
-    def of(cls, config: Config, dataset: Dataset, cluster: Cluster = ALONE) -> "Training":
-        """Build the model of a config; UserError if it and the data cannot be used."""
+    def of(cls, task: Task, cluster: Cluster = SINGLE_PROCESS) -> "Trainer":
+        """Build the model of a task; UserError if it and the data do not fit."""
+        config, size = task.config, task.dataset.train.size
         if config.steps_per_execution > 1 and keras.config.backend() == "torch":
             raise UserError("steps_per_execution does not work on torch: leave it at 1")
         at_once = config.batch_size * config.steps_per_execution
-        steps = dataset.train.size // at_once * config.steps_per_execution
+        steps = size // at_once * config.steps_per_execution
         if not steps:
             sizes = "batch_size x steps_per_execution"
-            raise UserError(
-                f"{dataset.train.size} training examples do not fill {at_once} ({sizes}): lower one"
-            )
-        network = compiled_model(config, dataset, config.epochs * steps, cluster)
-        return cls(config, dataset, steps, network, cluster)
+            raise UserError(f"{size} training examples do not fill {at_once} ({sizes}): lower one")
+        model = compiled_model(task, config.epochs * steps, cluster)
+        return cls(task, steps, model, State.of(model, task), cluster)
 
     def run(self, run_dir: Path, stop: threading.Event) -> dict[str, float]:
         """Train to the end, or until `stop` is set, and return the row of the best epoch."""
-        config, network, folder = self.config, self.network, run_dir / "checkpoints"
-        progress = checkpoint.restore_last(folder, network)
-        if progress != Progress():
+        task, config, cluster = self.task, self.task.config, self.cluster
+        folder, first = run_dir / "checkpoints", cluster.is_main
+        progress = checkpoint.restore_last(folder, self.state)
+        if progress.history or progress.step:
             print(f"resuming after {progress} of {self.steps}", flush=True)
-            if self.cluster.first:
-                save_best(folder, network, progress)  # it may have been killed before it could
-        first = self.cluster.first
+            if first:
+                self.save_best(folder, progress)  # it may have been killed before it could
+        elif config.init_from:
+            checkpoint.warm_start(config.init_from / "checkpoints" / checkpoint.BEST, self.model)
+        if progress.finished(task, config):
+            return checkpoint.restore(folder / checkpoint.BEST, self.state).history[-1]
+        if first:
+            (run_dir / "metrics.json").unlink(missing_ok=True)  # of fewer epochs than now
+        callbacks = UserCallbacks(task.callbacks(run_dir), self.model, config.epochs, self.steps)
+        callbacks.on_train_begin()
         with runs.Log(run_dir, progress.history) if first else contextlib.nullcontext() as log:
-            while not progress.finished(config.epochs, config.patience):
-                progress = self.epoch(progress, stop)
+            while not progress.finished(task, config):
+                progress = self.epoch(progress, stop, callbacks)
                 if first:
-                    checkpoint.save_last(folder, network, progress)
-                    save_best(folder, network, progress)
-                if first and progress.step == 0:
+                    checkpoint.save_last(folder, self.state, progress)
+                    self.save_best(folder, progress)
+                if log and progress.step == 0:
                     log.add(progress.history[-1], config.epochs)
                 if stop.is_set():
                     raise Interrupted(f"saved after {progress} of {self.steps}")
-        return checkpoint.restore(folder / checkpoint.BEST, network).history[-1]
+        callbacks.on_train_end(progress.history[-1])
+        return checkpoint.restore(folder / checkpoint.BEST, self.state).history[-1]
+
+    def save_best(self, folder: Path, progress: Progress) -> None:
+        """Save the model as the best one, if its last epoch was the best so far."""
+        if progress.step == 0 and progress.best(self.task) == len(progress.history) - 1:
+            checkpoint.save(folder / checkpoint.BEST, self.state, progress)
 
     def write_results(self, run_dir: Path, best: dict[str, float]) -> dict[str, float]:
         """Save the best model and measure it on the test split: in one process, on one device.
 
         Not in the cluster's scope: in there even making a variable waits for all processes.
         """
-        with files.replacing(run_dir / "model.keras") as part:
-            self.network.save(part)
-        network = self.network if self.cluster.devices == 1 else evaluate.load_model(run_dir)
-        return evaluate.write_results(run_dir, network, self.dataset, best)
+        with files.atomic_write(run_dir / "model.keras") as part:
+            self.model.save(part)
+        alone = self.cluster.devices == 1
+        model = self.model if alone else evaluate.load_model(run_dir, self.task)
+        return evaluate.write_results(run_dir, model, self.task, best)
 
-    def epoch(self, progress: Progress, stop: threading.Event) -> Progress:
+    def epoch(
+        self, progress: Progress, stop: threading.Event, callbacks: UserCallbacks
+    ) -> Progress:
         """Train from where `progress` is to the end of its epoch, or until `stop` is set."""
-        config, cluster, epoch = self.config, self.cluster, len(progress.history)
-        order = epoch_order(self.dataset.train.size, config.seed, epoch)
-        order = order[: self.steps * config.batch_size]
+        config, dataset, cluster = self.task.config, self.task.dataset, self.cluster
+        epoch = len(progress.history)
+        order = epoch_order(dataset.train.size, config.seed, epoch)
         batches = Batches(
-            self.dataset.train, config.batch_size, order, progress.step, config.workers, cluster
+            dataset.train,
+            config.batch_size,
+            order=order[: self.steps * config.batch_size],
+            start=progress.step,
+            workers=config.workers,
+            cluster=cluster,
+            augment=dataset.augment,
+            seed=(config.seed, epoch),
         )
         title = f"epoch {epoch + 1}/{config.epochs}"
-        watch = Watch(title, self.network, progress.step, self.steps, stop, cluster)
+        watch = StepCallback(title, self.model, progress.step, self.steps, stop, cluster)
+        callbacks.on_epoch_begin(epoch)
         began = time.perf_counter()
-        options = {"steps_per_epoch": self.steps - progress.step, "shuffle": False, "verbose": 0}
         with batches.own_errors():
-            fitted = self.network.fit(batches.feed(), callbacks=[watch], **options)
+            fitted = self.model.fit(
+                batches.feed(),
+                callbacks=[watch, *callbacks.of_batches],
+                steps_per_epoch=self.steps - progress.step,
+                shuffle=False,
+                verbose=0,
+            )
         seconds = time.perf_counter() - began
-        if watch.done < self.steps:
+        if watch.done < self.steps and stop.is_set():
             gc.collect()  # TensorFlow complains of an unfinished iterator when Python ends
             return Progress(progress.history, watch.done)
-        cluster.level(self.network)
-        row = {name: values[-1] for name, values in fitted.history.items()}
-        sizes = {"batch_size": config.batch_size, "workers": config.workers}
-        validation = Batches(self.dataset.validation, **sizes, cluster=cluster)
-        options = {"steps": len(validation), "verbose": 0, "return_dict": True}
-        with validation.own_errors():
-            measured = self.network.evaluate(validation.feed(), **options)
-        row |= {f"val_{name}": value for name, value in measured.items()}
-        if not all(map(math.isfinite, row.values())):
-            remedy = "lower learning_rate or change precision"
-            raise UserError(f"the loss is not finite in epoch {epoch + 1}: {remedy}")
+        stopped = self.model.stop_training and not stop.is_set()  # by a callback, in a batch
+        cluster.sync_moving_averages(self.model)
+        row = {name: float(values[-1]) for name, values in fitted.history.items()}
+        row |= self.validate(callbacks)
+        refuse_nan(row, epoch + 1)
+        callbacks.on_epoch_end(epoch, row)
+        stopped |= self.model.stop_training and not stop.is_set()
         examples = (self.steps - progress.step) * config.batch_size
+        waited = max(map(float, cluster.all_gather(str(batches.waited))))
         row["examples_per_s"] = round(examples / seconds, 1)
-        waited = max(map(float, cluster.gather(str(batches.waited))))
         row["data_wait"] = round(waited / seconds, 4)
-        return Progress([*progress.history, {"epoch": epoch + 1, **row}])
+        return Progress([*progress.history, {"epoch": epoch + 1, **row}], stopped=stopped)
+
+    def validate(self, callbacks: UserCallbacks) -> dict[str, float]:
+        """Return loss and metrics on the validation split, by names that begin with val_."""
+        config = self.task.config
+        batches = Batches(
+            self.task.dataset.validation,
+            config.batch_size,
+            workers=config.workers,
+            cluster=self.cluster,
+        )
+        with batches.own_errors():
+            measured = self.model.evaluate(
+                batches.feed(),
+                callbacks=callbacks.of_batches,
+                steps=len(batches),
+                verbose=0,
+                return_dict=True,
+            )
+        return {f"val_{name}": float(value) for name, value in measured.items()}
 
 
-def save_best(folder: Path, network: keras.Model, progress: Progress) -> None:
-    """Save the model as the best one, if that is what its last epoch made it."""
-    if progress.step == 0 and progress.best == len(progress.history) - 1:
-        checkpoint.save(folder / checkpoint.BEST, network, progress)
-
-
-def compiled_model(
-    config: Config, dataset: Dataset, steps: int, cluster: Cluster = ALONE
-) -> keras.Model:
-    """Return the config's model, compiled for a number of steps, with all its variables made."""
-    batches = Batches(dataset.validation, config.batch_size, workers=1, cluster=cluster)
-    image_shape = next(iter(batches))[0].shape[1:]
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
-    try:
-        network = model.build(config, image_shape, len(dataset.class_names))
-    finally:
-        keras.config.set_dtype_policy(policy)  # a notebook's other models keep theirs
-    rate, warmup = config.learning_rate, max(1, steps // 20)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        rate / 10, max(1, steps - warmup), warmup_target=rate, warmup_steps=warmup
+def refuse_nan(row: dict[str, float], epoch: int) -> None:
+    """Raise UserError if a metric of an epoch is not finite."""
+    wrong = [name for name, value in row.items() if not math.isfinite(value)]
+    if not wrong:
+        return
+    if any(name.endswith("loss") for name in wrong):
+        raise UserError(
+            f"the loss is not finite in epoch {epoch}: lower learning_rate or change precision"
+        )
+    raise UserError(
+        f"task.py: the metric {wrong[0]} is {row[wrong[0]]} in epoch {epoch}: define it for this"
+        " data, or remove it from metrics()"
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, name="adamw")
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    network.compile(
-        optimizer,
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        weighted_metrics=["accuracy"],  # on several devices weights mark what fills a batch
-        jit_compile={"auto": "auto", "on": True, "off": False}[config.jit_compile],
-        steps_per_execution=config.steps_per_execution,
-    )
-    network.optimizer.build(network.trainable_variables)
-    network.evaluate(batches.feed(), steps=1, verbose=0)  # makes the variables of the metrics
-    return network

@@ -1,2 +1,2 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""How fast is training here? A ladder of settings, each measured in a process of its own."""
+"""How fast is training here? Settings that build on each other, each in its own process."""

@@ -1,5 +1,5 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""How many additions and multiplications a model makes."""
+"""Number of additions and multiplications of a model."""
 
 import math
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ def leaves(network: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def operations(network: keras.Model) -> tuple[int, list[str]]:
-    """Return how often an example's forward pass adds and multiplies, and what it leaves uncounted.
+    """Return the operations of one example's forward pass, and the names of uncounted layers.
 
     Products and convolutions count, padding included, and nothing else does: the usual "model
-    FLOPs". A training step takes three times as many. A layer that is used twice counts once. Other
-    layers with matrices are named, and those of models whose layers are not connected as a graph.
+    FLOPs". A training step has three times as many. A layer that is used twice counts once. Other
+    layers with matrices are uncounted, and so are those of models that are not a graph of layers.
     """
     total, uncounted = 0, []
     for layer in leaves(network):

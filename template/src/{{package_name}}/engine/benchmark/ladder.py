@@ -1,8 +1,8 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""How fast is training here? A ladder of settings, on the model of the recipe `benchmark`.
+"""How fast is training here? Settings that build on each other, each measured on its own.
 
-Each rung is measured in a process of its own (measure_setting.py), with its own setting and those
-below that made it faster. This process imports no framework.
+Each setting is measured in a new process (measure_setting.py), together with the earlier ones that
+made the training faster. This process imports no framework.
 """
 
 import dataclasses
@@ -10,48 +10,14 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from typing import Any
 
-from .. import config
 from ..config import UserError
 from ..runtime import files
 from . import report as benchmark_report
+from .records import LeftOut, Machine, Measurement, Result, Setting
 
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """What a rung is measured with."""
-
-    quick: bool = False
-    deterministic: bool = False
-    batch_size: int | None = None
-    image_size: int | None = None
-    tf32: bool = False
-    half: bool = False
-    xla: bool = False
-    steps_per_execution: int = 1
-    cached: bool = False
-    seconds: float = 3.0
-    repeats: int = 5
-
-    def config(self, framework: str, on_gpu: bool, half: str) -> config.Config:
-        """Return the recipe with this setting: smaller if quick or on a CPU, unless it is asked."""
-        sizes = {} if on_gpu else {"image_size": 32, "batch_size": 8}
-        if self.quick:
-            sizes = {"image_size": 64, "batch_size": 256} if on_gpu else {"image_size": 32}
-            sizes["model"] = "cnn"
-        wishes = {"batch_size": self.batch_size, "image_size": self.image_size}
-        sizes |= {name: value for name, value in wishes.items() if value is not None}
-        return dataclasses.replace(
-            config.benchmark(),
-            precision=f"mixed_{half}" if self.half else "float32",
-            jit_compile="on" if self.xla or framework == "jax" else "off",
-            steps_per_execution=self.steps_per_execution,
-            deterministic=self.deterministic,
-            **sizes,
-        )
-
-
-LADDER = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "float32": {},
     "TF32": {"tf32": True},
     "bfloat16": {"half": True},
@@ -59,74 +25,78 @@ LADDER = {
     "steps_per_execution": {"steps_per_execution": 4},
     "data on the device": {"cached": True},
 }
+"""The settings by name, in the order of measurement: the fields of `Setting` that each changes."""
 
 
-def left_out(rung: str, machine: dict, deterministic: bool) -> str:
-    """Return why a rung does not apply, or nothing; `machine` is what the first rung found."""
-    framework, gpus = machine["framework"], machine["gpus"]
-    if rung == "TF32" and tuple(machine["capability"]) < (8,):
+def reason_to_leave_out(name: str, machine: Machine, deterministic: bool) -> str:
+    """Return why a setting does not apply to a machine, or an empty string if it does."""
+    framework, gpus = machine.framework, machine.gpus
+    if name == "TF32" and tuple(machine.capability) < (8,):
         return "TF32 is for NVIDIA GPUs from Ampere on"
-    if rung == "TF32" and os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
+    if name == "TF32" and os.environ.get("NVIDIA_TF32_OVERRIDE") == "0":
         return "NVIDIA_TF32_OVERRIDE=0 forbids it"
-    if rung == "XLA" and framework == "jax":
-        return "JAX compiles every step with XLA: the rungs before have it already"
-    if rung == "XLA" and framework == "tensorflow" and deterministic:
+    if name == "XLA" and framework == "jax":
+        return "JAX compiles every step with XLA: the settings before have it already"
+    if name == "XLA" and framework == "tensorflow" and deterministic:
         return "TensorFlow turns XLA off where results have to be deterministic"
-    if rung == "XLA" and framework == "torch" and not gpus:
+    if name == "XLA" and framework == "torch" and not gpus:
         return "on a CPU torch.compile runs a C++ compiler, for minutes"
-    if rung == "steps_per_execution" and framework == "torch":
+    if name == "steps_per_execution" and framework == "torch":
         return "Keras does not have it for torch"
-    if rung == "data on the device" and not gpus:
-        return "the device is the CPU, in whose memory the data is anyway"
+    if name == "data on the device" and not gpus:
+        return "the device is the CPU, whose memory holds the data anyway"
     return ""
 
 
-def take(setting: Setting) -> dict:
+def measure_here(setting: Setting) -> Measurement | LeftOut:
     """Measure a setting in this process, which imports the framework only now."""
-    from .measure_setting import take
+    from .measure_setting import measure_setting
 
-    return take(setting)
+    return measure_setting(setting)
 
 
-def in_a_process(setting: Setting) -> dict:
-    """Measure a setting in a new process: its memory is its own, and is free again afterwards."""
+def measure_in_process(setting: Setting) -> Measurement | LeftOut:
+    """Measure a setting in a new process: its peak memory is its own, and is freed afterwards."""
     try:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(take, setting).result()
+            return pool.submit(measure_here, setting).result()
     except BrokenProcessPool:
-        return {"left_out": "it failed: its process was killed, perhaps for want of memory"}
+        return LeftOut("it failed: its process was killed, perhaps because memory ran out")
 
 
-def climb(start: Setting) -> list[dict]:
-    """Measure all rungs, and return a row for each; UserError if the first one fails."""
-    rows, setting, fastest = [], start, 0.0
-    for rung, own in LADDER.items():
-        machine = rows[0]["machine"] if rows else {}
-        if rows and (reason := left_out(rung, machine, start.deterministic)):
-            found = {"left_out": reason}
-        else:
-            found = in_a_process(dataclasses.replace(setting, **own))
-        if not rows and "left_out" in found:
-            raise UserError(f"float32 {found['left_out']}: there is nothing to compare with")
-        kept = found.get("examples_per_s", 0) > fastest
-        if kept:
-            setting = dataclasses.replace(setting, **own)
-            fastest = found["examples_per_s"]
-        name = machine.get("half", rung) if rung == "bfloat16" else rung
-        rows.append({"rung": name, "kept": kept, **found})
-        cells = benchmark_report.cells(rows[-1], rows[0])
-        print(benchmark_report.line(cells), flush=True)
-    return rows
+def measure_all(start: Setting) -> list[Result]:
+    """Measure all settings in turn, print a line for each, and return the results.
+
+    Raises UserError if the first one, plain float32, fails: the others are compared with it.
+    """
+    setting, fastest = start, 0.0
+    results: list[Result] = []
+    machine: Machine | None = None
+    for name, changes in SETTINGS.items():
+        changed = dataclasses.replace(setting, **changes)
+        reason = reason_to_leave_out(name, machine, start.deterministic) if machine else ""
+        outcome = LeftOut(reason) if reason else measure_in_process(changed)
+        kept = isinstance(outcome, Measurement) and outcome.speed.examples_per_s > fastest
+        if isinstance(outcome, Measurement):
+            machine = machine or outcome.machine
+            fastest = max(fastest, outcome.speed.examples_per_s)
+        elif machine is None:
+            raise UserError(f"float32 {outcome.reason}: there is nothing to compare with")
+        setting = changed if kept else setting
+        label = machine.half if name == "bfloat16" else name
+        results.append(Result(label, outcome, kept))
+        benchmark_report.print_result(results[-1], results[0])
+    return results
 
 
 def run(setting: Setting) -> None:
-    """Measure the ladder, print it, and write reports/benchmark.json and .html."""
-    setting.config("jax", True, "bfloat16")  # refuses sizes before there is any work
-    files.make_folder(benchmark_report.JSON.parent)
+    """Measure all settings, print them, and write reports/benchmark.json and .html."""
+    setting.config("jax", True, "bfloat16")  # refuses wrong sizes before the work starts
+    files.make_writable(benchmark_report.JSON.parent)
     load = [list(os.getloadavg())] if hasattr(os, "getloadavg") else []
     print(benchmark_report.line(list(benchmark_report.COLUMNS)), flush=True)
-    rows = climb(setting)
+    results = measure_all(setting)
     load += [list(os.getloadavg())] if load else []
-    report = benchmark_report.write(rows, setting, load)
+    report = benchmark_report.write(results, setting, load)
     print(f"{report['sentence']}\n{report['mfu_says']}")
     print(f"wrote {benchmark_report.JSON} and {benchmark_report.HTML}")

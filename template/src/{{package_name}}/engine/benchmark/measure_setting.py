@@ -1,5 +1,5 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""One rung of the ladder, measured in a process of its own."""
+"""One setting of the benchmark, measured in a process of its own."""
 
 import math
 import os
@@ -11,69 +11,73 @@ import traceback
 import keras
 import numpy as np
 
-from ... import data
 from ..config import Config, UserError
-from ..pipeline import Arrays, Batches, Dataset, Split
+from ..modelling import compiled_model
+from ..pipeline import Batches, Dataset, Examples, Split
 from ..runtime import devices, timing
 from ..runtime.files import resource
-from ..train import compiled_model
 from .flops import operations
-from .ladder import Setting
+from .networks import synthetic_task
+from .records import LeftOut, Machine, Measurement, Network, Setting, Speed
 
 
-def take(setting: Setting) -> dict:
-    """Return what `climb` does, or what went wrong as text that another process can read."""
+def measure_setting(setting: Setting) -> Measurement | LeftOut:
+    """Return what `measure` does, or what went wrong as text that another process can read.
+
+    Raises UserError for settings that the framework does not have.
+    """
     try:
-        return climb(setting)
+        return measure(setting)
     except UserError:
         raise
     except Exception as error:
         traceback.print_exc()
         reason = next(iter(str(error).strip().splitlines()), "")[:200]
-        return {"left_out": f"it failed: {type(error).__name__}: {reason}"}
+        return LeftOut(f"it failed: {type(error).__name__}: {reason}")
 
 
-def climb(setting: Setting) -> dict:
-    """Train with a setting, and return the machine, the model, the speed and the memory."""
+def measure(setting: Setting) -> Measurement:
+    """Train with a setting, and return the machine, the network, the speed and the memory."""
     keras.utils.set_random_seed(0)
     if setting.deterministic:
         devices.make_deterministic("on" if setting.xla else "off")
     gpus, capability = devices.gpus(), devices.capability()
     if capability >= (8,):
         devices.set_tf32(setting.tf32)
-    config = setting.config(keras.config.backend(), bool(gpus), timing.half())
-    dataset = data.load(config)
-    network = compiled_model(config, dataset, steps=100_000)
-    flops, uncounted = operations(network)
+    framework, half = keras.config.backend(), timing.half()
+    config = setting.config(framework, bool(gpus), half)
+    task = synthetic_task(config)
+    model = compiled_model(task, steps=100_000)
+    flops, uncounted = operations(model)
     dtype = keras.DTypePolicy(config.precision).compute_dtype
     peak = timing.peak(gpus[0], "convolution", dtype) if gpus and not uncounted else None
+    trained, split = model, task.dataset.train
     if setting.cached:
-        network, split = cached(network, dataset)
-    else:
-        split = dataset.train
-    found = speed(network, split, config, setting.seconds, setting.repeats)
-    share = 3 * flops * found["examples_per_s"] / peak / 1e12 if peak else 0.0
-    return {
-        "machine": {
-            "system": f"{sys.platform} with {os.cpu_count()} CPU cores",
-            "framework": keras.config.backend(),
-            "gpus": gpus,
-            "capability": list(capability),
-            "half": timing.half(),
-        },
-        "model": {
-            "model": config.model,
-            "image_size": config.image_size,
-            "batch_size": config.batch_size,
-            "forward_gflop": flops / 1e9,
-            "uncounted_layers": uncounted,
-        },
-        "jit_compile": bool(network.jit_compile),
-        **found,
-        "mfu": share,
-        "peak_tflops": peak,
-        **peak_memory(),
-    }
+        trained, split = cached(model, task.dataset)
+    speed = measure_speed(trained, split, config, setting.seconds, setting.repeats)
+    memory, memory_of = peak_memory()
+    return Measurement(
+        machine=Machine(
+            system=f"{sys.platform} with {os.cpu_count()} CPU cores",
+            framework=framework,
+            gpus=gpus,
+            capability=list(capability),
+            half=half,
+        ),
+        network=Network(
+            model=config.model,
+            image_size=config.image_size,
+            batch_size=config.batch_size,
+            forward_gflop=flops / 1e9,
+            uncounted_layers=uncounted,
+        ),
+        speed=speed,
+        jit_compile=bool(trained.jit_compile),
+        mfu=3 * flops * speed.examples_per_s / peak / 1e12 if peak else 0.0,
+        peak_tflops=peak,
+        peak_memory=memory,
+        memory_of=memory_of,
+    )
 
 
 class Stored(keras.layers.Layer):
@@ -89,23 +93,27 @@ class Stored(keras.layers.Layer):
         return keras.ops.cast(keras.ops.take(self.images, numbers, axis=0), "uint8")
 
 
-def cached(network: keras.Model, dataset: Dataset) -> tuple[keras.Model, Split]:
+def cached(model: keras.Model, dataset: Dataset) -> tuple[keras.Model, Split]:
     """Return the model with a batch's images stored in it, and a split of their numbers."""
     images, labels = dataset.train.read(np.arange(dataset.validation.size))
     numbers = keras.Input((), dtype="int32", name="numbers")
-    whole = keras.Model(numbers, network(Stored(images)(numbers)), name="cached")
-    options = {"jit_compile": network.jit_compile, "metrics": ["accuracy"]}
-    options["steps_per_execution"] = network.steps_per_execution
-    whole.compile(network.optimizer, network.loss, **options)
+    whole = keras.Model(numbers, model(Stored(images)(numbers)), name="cached")
+    whole.compile(
+        model.optimizer,
+        model.loss,
+        metrics=["accuracy"],
+        jit_compile=model.jit_compile,
+        steps_per_execution=model.steps_per_execution,
+    )
 
-    def read(indices: np.ndarray) -> Arrays:
+    def read(indices: np.ndarray) -> Examples:
         return (indices % len(images)).astype("int32"), labels[indices % len(images)]
 
     return whole, Split(dataset.train.size, read)
 
 
 class Clock(keras.callbacks.Callback):
-    """When the first step of `fit` began."""
+    """When the first step of `fit` began, by time.perf_counter()."""
 
     began = 0.0
 
@@ -113,42 +121,43 @@ class Clock(keras.callbacks.Callback):
         self.began = self.began or time.perf_counter()
 
 
-def train(network: keras.Model, split: Split, config: Config, steps: int) -> tuple[float, float]:
+def fit(model: keras.Model, split: Split, config: Config, steps: int) -> tuple[float, float]:
     """Train as train.py does, and return the seconds of the steps and those spent waiting."""
     order = np.arange(steps * config.batch_size) % split.size
     batches, clock = Batches(split, config.batch_size, order, workers=config.workers), Clock()
-    options = {"steps_per_epoch": steps, "shuffle": False, "verbose": 0}
-    with batches.own_errors():
-        network.fit(batches.feed(), callbacks=[clock], **options)  # its end waits for the last step
+    with batches.own_errors():  # the end of fit waits for the last step
+        model.fit(
+            batches.feed(), steps_per_epoch=steps, callbacks=[clock], shuffle=False, verbose=0
+        )
     return time.perf_counter() - clock.began, batches.waited
 
 
-def speed(
-    network: keras.Model, split: Split, config: Config, enough: float, repeats: int
-) -> dict[str, float | int | list[float]]:
+def measure_speed(
+    model: keras.Model, split: Split, config: Config, enough: float, repeats: int
+) -> Speed:
     """Return medians over `repeats` trainings of `enough` seconds each, after two to warm up."""
     at_once = config.steps_per_execution
-    first, _ = train(network, split, config, at_once)
-    took, _ = train(network, split, config, 2 * at_once)
+    first, _ = fit(model, split, config, at_once)
+    took, _ = fit(model, split, config, 2 * at_once)
     executions = math.ceil(enough / (took / 2))
     steps = at_once * max(2, min(executions, 1000))
-    runs = [train(network, split, config, steps) for _ in range(repeats)]
+    runs = [fit(model, split, config, steps) for _ in range(repeats)]
     step = statistics.median(took / steps for took, _ in runs)
-    return {
-        "examples_per_s": config.batch_size / step,
-        "step_seconds": step,
-        "waiting": statistics.median(waited / took for took, waited in runs),
-        "first_call": first,
-        "steps": steps,
-        "runs": [took / steps for took, _ in runs],
-    }
+    return Speed(
+        examples_per_s=config.batch_size / step,
+        step_seconds=step,
+        waiting=statistics.median(waited / took for took, waited in runs),
+        first_call=first,
+        steps=steps,
+        runs=[took / steps for took, _ in runs],
+    )
 
 
-def peak_memory() -> dict[str, float | str | None]:
-    """Return the most memory so far in bytes: the GPU's, else that of this process."""
-    if peak := devices.memory().get("peak"):
-        return {"peak_memory": peak, "memory_of": "GPU"}
+def peak_memory() -> tuple[int | None, str]:
+    """Return the most memory so far in bytes, the GPU's or else this process's, and which it is."""
+    if peak := devices.memory().peak:
+        return peak, "GPU"
     if resource is None:  # Windows
-        return {"peak_memory": None, "memory_of": "process"}
+        return None, "process"
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"peak_memory": most * (1 if sys.platform == "darwin" else 1024), "memory_of": "process"}
+    return most * (1 if sys.platform == "darwin" else 1024), "process"

@@ -1,46 +1,53 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
 """The report of a benchmark: lines of text, JSON as evidence, a page with a plot."""
 
+import dataclasses
 import datetime
-import html
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from .. import runs
 from ..gpu_check import report as gpu_report
 from ..gpu_check import verdict as gpu_verdict
-from ..gpu_check.page import mib, picture, table
-from ..report.page import STYLE
+from ..gpu_check.page import mib
+from ..report import render
 from ..report.plots import BLUE, GREY
-from ..runtime.files import make_folder, write_text
-
-if TYPE_CHECKING:
-    from .ladder import Setting
+from ..runtime.files import atomic_write_text, make_writable
+from .records import Measurement, Result, Setting
 
 JSON, HTML = Path("reports/benchmark.json"), Path("reports/benchmark.html")
 METHOD = (
-    "Each rung trains in a process of its own, by fit on the batches of pipeline.py, as train.py "
-    "does: two times to warm up, then several times for a while. Medians count, from the first "
-    "step's beginning until the last one's result is there. A rung keeps its setting for those "
-    "after it if it is the fastest so far. MFU: three times the additions and multiplications of "
-    "the model's forward pass (products and convolutions alone), over the GPU's peak by its data "
-    "sheet for the precision of the rung; 0 where that is not known."
+    "Each setting trains in a process of its own, by fit on the batches of pipeline.py, as "
+    "train.py does: twice to warm up, then several times for a while. Medians count, from the "
+    "beginning of the first step until the result of the last one is there. Later settings include "
+    "a setting that was the fastest so far. MFU: three times the additions and multiplications of "
+    "the network's forward pass (products and convolutions alone), over the GPU's peak by its data "
+    "sheet for the precision of the setting; 0 where that is not known."
 )
 BUSY = " But other programs kept this machine busy: do not trust it."
-COLUMNS = ("rung", "examples/s", "times float32", "step", "waiting", "MFU", "peak memory", "kept")
+COLUMNS = (
+    "setting",
+    "examples/s",
+    "times float32",
+    "step",
+    "waiting",
+    "MFU",
+    "peak memory",
+    "kept",
+)
 WIDTHS = (20, 11, 14, 10, 8, 7, 12, 4)
 
 
-def cells(row: dict, first: dict) -> list[str]:
-    """Return what the table says of a rung, or of why it was left out."""
+def cells(row: dict[str, Any], first: dict[str, Any]) -> list[str]:
+    """Return the table's cells for a setting, compared with the first one: rows of the JSON."""
     if "left_out" in row:
-        return [row["rung"], row["left_out"]]
+        return [row["setting"], row["left_out"]]
     return [
-        row["rung"],
+        row["setting"],
         f"{row['examples_per_s']:,.1f}",
         f"{row['examples_per_s'] / first['examples_per_s']:.2f}",
         f"{1000 * row['step_seconds']:,.2f} ms",
@@ -57,13 +64,18 @@ def line(found: list[str]) -> str:
     return " ".join([*padded, found[-1]])
 
 
+def print_result(result: Result, first: Result) -> None:
+    """Print a line of the table."""
+    print(line(cells(result.to_json(), first.to_json())), flush=True)
+
+
 def ladder(rows: list[dict]) -> Figure:
-    """Draw the examples per second of each rung."""
+    """Draw the examples per second of each setting."""
     figure = Figure(figsize=(10, 0.6 + 0.45 * len(rows)), layout="constrained")
     axes = figure.subplots()
     speeds = [row.get("examples_per_s", 0) for row in rows]
     colors = [BLUE if row["kept"] else GREY for row in rows]
-    bars = axes.barh([row["rung"] for row in rows], speeds, color=colors)
+    bars = axes.barh([row["setting"] for row in rows], speeds, color=colors)
     labels = [f"{speed:,.0f}" if speed else "left out" for speed in speeds]
     axes.bar_label(bars, labels, padding=4)
     axes.invert_yaxis()
@@ -75,7 +87,7 @@ def ladder(rows: list[dict]) -> Figure:
 
 def page(report: dict) -> str:
     """Return the report as one HTML page that needs no other file."""
-    rows, model = report["rungs"], report["model"]
+    rows, model = report["settings"], report["model"]
     done = [cells(row, rows[0]) for row in rows if "left_out" not in row]
     missing = [cells(row, rows[0]) for row in rows if "left_out" in row]
     trained = "{model}, {image_size} x {image_size} pixels, batches of {batch_size}"
@@ -87,64 +99,70 @@ def page(report: dict) -> str:
     loads = [" ".join(f"{x:.1f}" for x in load) for load in report["load_average"]]
     facts += [["load average, before and after", "; ".join(loads) or "unknown"]]
     facts += [["package_sha256", report["package_sha256"]]]
-    left = f"<h2>Left out</h2>{table('', missing)}" if missing else ""
-    made = html.escape(f"{report['framework']}, {report['date']}{', quick' * report['quick']}")
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Benchmark</title><style>{STYLE}</style>
-<h1>How fast is training here?</h1><p class="note">{made}</p>
-<p>{html.escape(report["sentence"])}</p>
-{picture("ladder", ladder(rows))}
-{table("|".join(COLUMNS), done)}
-<p class="note">{html.escape(report["mfu_says"])}</p>
-{left}
-<h2>Measured on</h2>{table("", facts)}
-<h2>How</h2><p>{html.escape(report["method"])}</p>
-</html>
-"""
+    return render.render(
+        "benchmark.html",
+        title="Benchmark",
+        heading="How fast is training here?",
+        note=f"{report['framework']}, {report['date']}{', quick' * report['quick']}",
+        report=report,
+        ladder=render.draw("Examples per second of each setting", ladder(rows)),
+        columns=COLUMNS,
+        measured=done,
+        left_out=missing,
+        facts=facts,
+    )
 
 
-def write(rows: list[dict], start: "Setting", load: list[list[float]]) -> dict:
-    """Write the report of a ladder, as JSON and as a page, and return it."""
-    first, busy = rows[0], bool(load) and load[0][0] > 0.5 * (os.cpu_count() or 1)
+def write(results: list[Result], start: Setting, load: list[list[float]]) -> dict[str, Any]:
+    """Write reports/benchmark.json and .html, and return what the JSON holds.
+
+    `load` has the machine's load averages of 1, 5 and 15 minutes, before and after.
+    """
+    first, busy = measurements(results)[0], bool(load) and load[0][0] > 0.5 * (os.cpu_count() or 1)
     report = {
-        "sentence": sentence(rows) + (BUSY if busy else ""),
-        "mfu_says": mfu_says(rows),
-        "device": " + ".join(first["machine"]["gpus"]) or "CPU",
+        "sentence": sentence(results) + (BUSY if busy else ""),
+        "mfu_says": mfu_says(results),
+        "device": " + ".join(first.machine.gpus) or "CPU",
         "driver": next((gpu["driver"] for gpu in gpu_verdict.ask_driver()), None),
-        **first["machine"],
+        **dataclasses.asdict(first.machine),
         "versions": runs.versions(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "quick": start.quick,
         "deterministic": start.deterministic,
-        "model": first["model"],
+        "model": dataclasses.asdict(first.network),
         "method": METHOD,
-        "load_average": load,  # of 1, 5 and 15 minutes, before and after
+        "load_average": load,
         "package_sha256": gpu_report.hashes()["package_sha256"],
-        "rungs": [{k: row[k] for k in row if k not in ("machine", "model")} for row in rows],
+        "settings": [result.to_json() for result in results],
     }
     report = gpu_report.plain(report)
-    make_folder(JSON.parent)
-    write_text(HTML, page(report))
-    write_text(JSON, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    make_writable(JSON.parent)
+    atomic_write_text(HTML, page(report))
+    atomic_write_text(JSON, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     return report
 
 
-def sentence(rows: list[dict]) -> str:
+def measurements(results: list[Result]) -> list[Measurement]:
+    """Return the measurements of the settings that were not left out."""
+    return [x.outcome for x in results if isinstance(x.outcome, Measurement)]
+
+
+def sentence(results: list[Result]) -> str:
     """Say which settings together are the fastest."""
-    kept = [row for row in rows if row["kept"]]
-    names = " + ".join(row["rung"] for row in kept)
+    kept = [result for result in results if result.kept]
     if len(kept) == 1:
         return "The fastest is plain float32: nothing else helps here."
-    times = kept[-1]["examples_per_s"] / rows[0]["examples_per_s"]
-    return f"The fastest is {names}: {times:.2f} times as fast as float32 alone."
+    names = " + ".join(result.setting for result in kept)
+    speeds = [measured.speed.examples_per_s for measured in measurements(kept)]
+    return f"The fastest is {names}: {speeds[-1] / speeds[0]:.2f} times as fast as float32 alone."
 
 
-def mfu_says(rows: list[dict]) -> str:
+def mfu_says(results: list[Result]) -> str:
     """Say what MFU is measured against, or why it is 0."""
-    device = (rows[0]["machine"]["gpus"] or ["a CPU"])[0]
-    if uncounted := rows[0]["model"]["uncounted_layers"]:
-        return f"MFU shows 0: nobody counts the operations of {', '.join(uncounted)}."
-    if not any(row.get("peak_tflops") for row in rows):
+    found = measurements(results)
+    device = (found[0].machine.gpus or ["a CPU"])[0]
+    if uncounted := found[0].network.uncounted_layers:
+        return f"MFU shows 0: the operations of {', '.join(uncounted)} are not counted."
+    if not any(measured.peak_tflops for measured in found):
         return f"MFU shows 0: no peak is known for {device}."
     return f"MFU is the share of the peak of {device} in each precision, 0 where none is known."

@@ -14,7 +14,7 @@ T = TypeVar("T")
 _steps = itertools.count()
 
 
-class Agreed(UserError):
+class RaisedTogether(UserError):
     """Raised in all processes at once, so that none waits for another."""
 
 
@@ -22,21 +22,21 @@ class Agreed(UserError):
 class Cluster:
     """The processes that train together, and this one's place among them."""
 
-    process: int = 0
-    processes: int = 1
+    rank: int = 0
+    world_size: int = 1
     devices: int = 1
     """Of all processes; each has as many as the others."""
     launcher: str = ""
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this is the process that writes the run directory and talks to people."""
-        return self.process == 0
+        return self.rank == 0
 
     def __str__(self) -> str:
         by = f" by {self.launcher}" if self.launcher else ""
         return (
-            f"{self.devices} devices in {self.processes} process{'es' * (self.processes > 1)}{by}"
+            f"{self.devices} devices in {self.world_size} process{'es' * (self.world_size > 1)}{by}"
         )
 
     def scope(self) -> contextlib.AbstractContextManager:
@@ -69,7 +69,7 @@ class Cluster:
                 "at 1, or set KERAS_BACKEND=jax"
             )
 
-    def level(self, network) -> None:
+    def sync_moving_averages(self, network) -> None:
         """Give TensorFlow's devices the moving averages of the first one, which checkpoints have.
 
         It lets each keep its own, so that a resumed run would measure another validation loss.
@@ -80,9 +80,9 @@ class Cluster:
             for variable in network.non_trainable_variables:
                 variable.assign(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
 
-    def gather(self, text: str) -> list[str]:
+    def all_gather(self, text: str) -> list[str]:
         """Return what each process says, in their order. All of them have to call it."""
-        if self.processes == 1:
+        if self.world_size == 1:
             return [text]
         import numpy as np
         from jax.experimental.multihost_utils import process_allgather
@@ -92,55 +92,57 @@ class Cluster:
         rows = process_allgather(np.pad(content, (0, max(sizes) - len(content))))
         return [row[:size].tobytes().decode() for row, size in zip(rows, sizes, strict=True)]
 
-    def share(self, content: Callable[[], bytes]) -> bytes:
+    def broadcast(self, content: Callable[[], bytes]) -> bytes:
         """Return in all processes what `content` returns in the first. All have to call it."""
-        if self.processes == 1:
+        if self.world_size == 1:
             return content()
         import numpy as np
         from jax.experimental.multihost_utils import broadcast_one_to_all
 
-        own = np.frombuffer(content() if self.first else b"", "uint8")
+        own = np.frombuffer(content() if self.is_main else b"", "uint8")
         size = int(broadcast_one_to_all(np.array(len(own))))
-        own = own if self.first else np.zeros(size, "uint8")
+        own = own if self.is_main else np.zeros(size, "uint8")
         return broadcast_one_to_all(own).astype("uint8").tobytes()
 
-    def agree(self, call: Callable[[], T]) -> T:
+    def raise_together(self, call: Callable[[], T]) -> T:
         """Return what `call` returns here; a UserError in one process is raised in all of them."""
-        result, refusal = None, ""
+        results, refusal = [], ""
         try:
-            result = call()
+            results.append(call())
         except UserError as error:
-            if self.processes == 1:
+            if self.world_size == 1:
                 raise
             refusal = str(error)
-        for process, sentence in enumerate(self.gather(refusal)):
+        for process, sentence in enumerate(self.all_gather(refusal)):
             if sentence:
-                raise Agreed(sentence if process == 0 else f"{sentence} (process {process})")
-        return result
+                raise RaisedTogether(
+                    sentence if process == 0 else f"{sentence} (process {process})"
+                )
+        return results[0]  # no process refused, so this one has a result
 
-    def check_alike(self, texts: dict[str, str]) -> None:
+    def check_equal(self, texts: dict[str, str]) -> None:
         """Raise UserError in all processes if they have different texts under a name."""
         for what, text in texts.items():
-            digests = self.gather(hashlib.sha256(text.encode()).hexdigest())
+            digests = self.all_gather(hashlib.sha256(text.encode()).hexdigest())
             if other := [i for i, digest in enumerate(digests) if digest != digests[0]]:
-                raise Agreed(
+                raise RaisedTogether(
                     f"process {other[0]} has another {what} than process 0: start all of them with "
                     "the same command, on the same data"
                 )
 
-    def stopping(self) -> bool:
+    def preempted(self) -> bool:
         """Return at the same step in all processes that SIGTERM has come to one; ask once a step.
 
         For one process see `interrupt.stop_on_signal`.
         """
-        if self.processes == 1:
+        if self.world_size == 1:
             return False
         from jax.experimental.multihost_utils import reached_preemption_sync_point
 
         return reached_preemption_sync_point(next(_steps))
 
 
-ALONE = Cluster()
+SINGLE_PROCESS = Cluster()
 
 
 def tf_devices() -> list:

@@ -5,20 +5,21 @@ Each worker runs `train(config, run_dir)` on the JAX backend, whatever the proje
 """
 
 import contextlib
+import io
 import json
 import os
 import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import runs
+from .. import project, runs
 from ..config import Config, UserError
-from .cluster import Agreed
-from .launchers import RAY, Start
+from .cluster import RaisedTogether
+from .launchers import RAY, LaunchInfo
 
 RESTARTS = 100  # losing a worker is normal; a mistake of the user's is not tried again
 REFUSED = "refused.txt"
@@ -28,7 +29,7 @@ REFUSED = "refused.txt"
 class LaunchOptions:
     """Options of `launch`; all others are those of `train`."""
 
-    workers: int
+    processes: int
     """Processes that train together."""
     gpus_per_worker: int | None = None
     """GPUs of each. Not given: 1 if the cluster has GPUs, else 0."""
@@ -43,8 +44,8 @@ def launch(options: LaunchOptions, config: Config, run_dir: Path) -> dict[str, f
 
     UserError if Ray is missing or has no room, or for what one of the workers refuses.
     """
-    if options.workers < 1:
-        raise UserError(f"workers is {options.workers}, but must be at least 1")
+    if options.processes < 1:
+        raise UserError(f"processes is {options.processes}, but must be at least 1")
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     try:
         import ray
@@ -53,12 +54,12 @@ def launch(options: LaunchOptions, config: Config, run_dir: Path) -> dict[str, f
         from ray.train.v2.api.exceptions import TrainingFailedError
     except ImportError:
         raise UserError("Ray is not installed: `nox -s setup -- scale` adds it") from None
-    here = {} if options.address else {"num_cpus": options.workers, "include_dashboard": False}
+    logs = run_dir.absolute() / runs.LOGS
+    here = {} if options.address else {"num_cpus": options.processes, "include_dashboard": False}
     env = {"KERAS_BACKEND": "jax", "RAY_TRAIN_ENABLE_PRINT_PATCH": "0"}
     ray.init(options.address, log_to_driver=False, runtime_env={"env_vars": env}, **here)
     try:
         gpus = room(ray.cluster_resources(), options)
-        logs = run_dir.absolute() / runs.LOGS
         logs.mkdir(parents=True, exist_ok=True)
         (logs / REFUSED).unlink(missing_ok=True)
         resources = {"CPU": 1, "GPU": gpus} if gpus else {"CPU": 1}
@@ -66,7 +67,7 @@ def launch(options: LaunchOptions, config: Config, run_dir: Path) -> dict[str, f
             work,
             train_loop_config={"config": config.to_json(), "run_dir": str(run_dir.absolute())},
             scaling_config=ScalingConfig(
-                num_workers=options.workers, use_gpu=gpus > 0, resources_per_worker=resources
+                num_workers=options.processes, use_gpu=gpus > 0, resources_per_worker=resources
             ),
             run_config=RunConfig(
                 name="ray",
@@ -90,10 +91,10 @@ def room(resources: dict[str, float], options: LaunchOptions) -> int:
     found = int(resources.get("GPU", 0))
     wanted = options.gpus_per_worker
     wanted = int(found > 0) if wanted is None else wanted
-    if not options.address and wanted * options.workers > found:
+    if not options.address and wanted * options.processes > found:
         raise UserError(
-            f"{options.workers} workers need {wanted * options.workers} GPUs, here are {found}: "
-            "take fewer workers, or give the --address of a larger cluster"
+            f"{options.processes} processes need {wanted * options.processes} GPUs, here are "
+            f"{found}: start fewer processes, or give the --address of a larger cluster"
         )
     return wanted
 
@@ -115,11 +116,11 @@ def work(values: dict) -> None:
     world = context.get_world_size()
     write_to(run_dir / runs.LOGS / f"worker-{rank}.log")
     try:
-        process_group.setup(Start(RAY, address, world, rank))
-        train(Config.from_json(values["config"]), run_dir)
+        process_group.setup(LaunchInfo(RAY, address, world, rank))
+        train(project.config_class().from_json(values["config"]), run_dir)
     except UserError as error:
         refused.write_text(str(error), "utf-8")
-        if isinstance(error, Agreed):
+        if isinstance(error, RaisedTogether):
             return
         raise  # the others wait for this one: Ray ends them
     except BaseException:
@@ -139,12 +140,13 @@ def write_to(log: Path) -> None:
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-        stream.reconfigure(line_buffering=True)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
         os.dup2(file, stream.fileno())
 
 
 @contextlib.contextmanager
-def shown(log: Path) -> Iterator[None]:
+def shown(log: Path) -> Generator[None]:
     """Print what is added to a file, until the end of the context."""
     ended, place = threading.Event(), log.stat().st_size if log.exists() else 0
 

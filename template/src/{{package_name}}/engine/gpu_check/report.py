@@ -1,7 +1,7 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""The report of a GPU check: JSON as evidence, a page for people, and whether it is up to date.
+"""The report of a GPU check: JSON as evidence, a page for people, and a test of their freshness.
 
-It needs no framework. Paths are relative to the project's folder, as runs/ is.
+This module imports no framework. Paths are relative to the project's folder, as runs/ is.
 """
 
 import datetime
@@ -10,9 +10,10 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from ..config import UserError
-from ..runtime.files import make_folder, write_text
+from ..runtime.files import atomic_write_text, make_writable
 from .verdict import verdict
 
 JSON, HTML = Path("reports/gpu_check.json"), Path("reports/gpu_check.html")
@@ -21,7 +22,7 @@ PATH = re.compile(r"(?<![\w.:/<>*~-])(?:/[\w.@+*-]+){2,}/?|\b[A-Za-z]:\\[^\s\"']
 
 
 def sha256(parts: list[bytes]) -> str:
-    """Return one hash of several parts, line ends apart."""
+    """Return one SHA-256 of several parts; it ignores how lines end."""
     digest = hashlib.sha256()
     for part in parts:
         text = part.replace(b"\r\n", b"\n")
@@ -30,7 +31,10 @@ def sha256(parts: list[bytes]) -> str:
 
 
 def hashes() -> dict[str, str | None]:
-    """Return the hashes of the notebook's sources, outputs apart, and of the package's modules."""
+    """Return the hashes of the notebook's sources, without outputs, and of the package's modules.
+
+    The notebook's is None if there is no notebook; UserError if it cannot be read.
+    """
     notebook = None
     if NOTEBOOK.exists():
         try:
@@ -38,7 +42,7 @@ def hashes() -> dict[str, str | None]:
             sources = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
             notebook = sha256([text.encode() for cell in sources for text in cell])
         except (ValueError, KeyError, TypeError):
-            raise UserError(f"{NOTEBOOK} is no notebook that can be read: restore it") from None
+            raise UserError(f"{NOTEBOOK} cannot be read as a notebook: restore it") from None
     top = Path(__file__).parents[2]
     names = sorted(path.relative_to(top).as_posix() for path in top.rglob("*.py"))
     modules = [(name.encode(), (top / name).read_bytes()) for name in names]
@@ -46,8 +50,11 @@ def hashes() -> dict[str, str | None]:
     return {"notebook_sha256": notebook, "package_sha256": package}
 
 
-def plain(value):
-    """Return a value for JSON without absolute paths, which name people and machines."""
+def plain(value: Any) -> Any:
+    """Return a value for JSON without absolute paths, which reveal names of people and machines.
+
+    Floats keep six digits.
+    """
     if isinstance(value, dict):
         return {name: plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -57,8 +64,11 @@ def plain(value):
     return PATH.sub("<path>", value) if isinstance(value, str) else value
 
 
-def write(found: dict, made_by: str, quick: bool, expect_gpu: bool) -> dict:
-    """Write reports/gpu_check.json and .html for what the steps found, and return the report."""
+def write(found: dict[str, dict], made_by: str, quick: bool, expect_gpu: bool) -> dict[str, Any]:
+    """Write reports/gpu_check.json and .html, and return what the JSON holds.
+
+    `found` has the result of each step by its name; `made_by` is notebook or command line.
+    """
     from . import page as gpu_page  # brings Matplotlib
 
     name, sentence = verdict(found)
@@ -80,22 +90,25 @@ def write(found: dict, made_by: str, quick: bool, expect_gpu: bool) -> dict:
         "steps": found,
     }
     report = plain(report)
-    make_folder(JSON.parent)
-    write_text(HTML, gpu_page.page(report))
-    write_text(JSON, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    make_writable(JSON.parent)
+    atomic_write_text(HTML, gpu_page.page(report))
+    atomic_write_text(JSON, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     return report
 
 
-def insist(report: dict) -> None:
+def raise_for_verdict(report: dict[str, Any]) -> None:
     """Raise UserError with the verdict's sentence if it is a failure, or not what was expected."""
     failed = report["verdict"] in ("fallback", "wrong")
     if failed or (report["expected"] == "gpu" and report["verdict"] != "gpu"):
         raise UserError(report["sentence"])
 
 
+insist = raise_for_verdict  # notebooks of projects made before version 0.8.0 call this name
+
+
 def verify() -> str:
-    """Return one line on a report that fits the sources; UserError if none does."""
-    remedy = "`nox -s gpu` makes it anew"
+    """Return one line on a report that matches the sources; UserError if there is none."""
+    remedy = "`nox -s gpu` writes a new one"
     if not JSON.exists():
         raise UserError(f"there is no {JSON}: {remedy}")
     try:
@@ -111,5 +124,5 @@ def verify() -> str:
 
 
 def switched_on(name: str) -> bool:
-    """Whether an environment variable, SMOKE or EXPECT_GPU, says yes."""
+    """Whether an environment variable, SMOKE or EXPECT_GPU, is set to 1, true, yes or on."""
     return os.environ.get(name, "").lower() in ("1", "true", "yes", "on")

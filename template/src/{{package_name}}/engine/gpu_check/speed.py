@@ -1,67 +1,86 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""How fast is it: operations over sizes, mixed precision, compilation. For steps.py."""
+"""The steps of the GPU check that time: operations over sizes, mixed precision, compilation."""
 
-import dataclasses
 import time
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from ... import data
-from ..config import benchmark
+from ..benchmark.networks import synthetic_task
+from ..benchmark.workload import WorkloadConfig, mixed
+from ..config import Precision
+from ..modelling import compiled_model
 from ..runtime import devices, timing
-from ..train import compiled_model
 
 SIZES = {"matmul": (256, 512, 1024, 2048, 4096, 8192), "convolution": (32, 64, 128, 256, 512, 1024)}
 
 
-def speed(quick: bool = False) -> dict:
+def speed(quick: bool = False) -> dict[str, Any]:
     """Time products and convolutions over sizes, on the CPU and on the GPU, in two precisions."""
-    options = {"enough": 0.02, "repeats": 3} if quick else {}
+    enough, repeats = (0.02, 3) if quick else (0.05, 5)
     limit = 0.02 if quick else 0.1  # seconds; larger sizes would only take longer
     gpus, rows = devices.gpus(), []
     for name, sizes in SIZES.items():
         for device in timing.usable():
             for dtype in ("float32", timing.half()):
                 for size in sizes[: 2 if quick else None]:
-                    row = timing.speed(name, size, dtype, device, **options)
+                    row = timing.speed(name, size, dtype, device, enough, repeats)
                     known = gpus and device != "cpu:0"
                     peak = timing.peak(gpus[0], name, dtype) if known else None
-                    rows.append(row | {"peak": peak, "share": peak and row["tflops"] / peak})
+                    rows.append({**row, "peak": peak, "share": peak and row["tflops"] / peak})
                     if row["seconds"] > limit:
                         break
     return {"rows": rows, "tf32": {name: timing.tf32(name) for name in SIZES}}
 
 
-def small(
-    precision: str, image_size: int, batch_size: int
-) -> tuple[keras.Model, tuple[np.ndarray, np.ndarray]]:
-    """Return a compiled network and a batch for it, as the recipe `benchmark` makes them."""
-    config = dataclasses.replace(
-        benchmark(), model="cnn", precision=precision, image_size=image_size, batch_size=batch_size
+class Trainable(NamedTuple):
+    """A compiled network and a batch for it."""
+
+    model: keras.Model
+    images: np.ndarray
+    """uint8 of shape (batch_size, image_size, image_size, 3)."""
+    labels: np.ndarray
+    """int32 of shape (batch_size,)."""
+
+
+def small_network(precision: Precision, image_size: int, batch_size: int) -> Trainable:
+    """Return a small CNN, compiled for a dtype policy, and a batch of random images."""
+    config = WorkloadConfig(
+        recipe="gpu_check", precision=precision, image_size=image_size, batch_size=batch_size
     )
-    dataset = data.load(config)
-    batch = dataset.train.read(np.arange(config.batch_size))
-    return compiled_model(config, dataset, steps=1), batch
+    task = synthetic_task(config)
+    images, labels = task.dataset.train.read(np.arange(batch_size))
+    return Trainable(compiled_model(task, steps=1), images, labels)
 
 
-def precision(quick: bool = False) -> dict:
+def precision(quick: bool = False) -> dict[str, Any]:
     """Time a training step of a small network in float32 and in mixed precision."""
-    sizes = (8, 32) if quick else (64, 256) if devices.gpus() else (32, 32)
+    image_size, batch_size = (8, 32) if quick else (64, 256) if devices.gpus() else (32, 32)
     rows = []
-    for policy in ("float32", f"mixed_{timing.half()}"):
-        network, batch = small(policy, *sizes)
-        # Each step takes its batch from the host's memory and waits for the loss.
-        options = {"enough": 0.1, "repeats": 3}
-        took = timing.seconds(lambda _, n=network, b=batch: n.train_on_batch(*b), None, **options)
-        layer = next(layer for layer in network.layers if layer.trainable_variables)
-        types = {"computes_in": layer.compute_dtype, "keeps_weights_in": layer.variable_dtype}
-        rows.append({"policy": policy, "seconds": took, **types})
-    return {"rows": rows, "batch": list(batch[0].shape)}
+    policies: tuple[Precision, ...] = ("float32", mixed(timing.half()))
+    for policy in policies:
+        network = small_network(policy, image_size, batch_size)
+
+        def step(_: Any, network: Trainable = network) -> Any:
+            """Copy the batch from the host's memory, train on it, and wait for the loss."""
+            return network.model.train_on_batch(network.images, network.labels)
+
+        took = timing.seconds(step, None, enough=0.1, repeats=3)
+        layer = next(layer for layer in network.model.layers if layer.trainable_variables)
+        rows.append(
+            {
+                "policy": policy,
+                "seconds": took,
+                "computes_in": layer.compute_dtype,
+                "keeps_weights_in": layer.variable_dtype,
+            }
+        )
+    return {"rows": rows, "batch": [batch_size, image_size, image_size, 3]}
 
 
 def fusable(x):
-    """Normalise and activate, four times: work that waits for memory unless it is fused."""
+    """Normalize and activate, four times: without fusion, memory limits the speed."""
     for _ in range(4):
         x = x - keras.ops.mean(x, axis=-1, keepdims=True)
         x = x / keras.ops.sqrt(keras.ops.mean(keras.ops.square(x), axis=-1, keepdims=True) + 1e-6)
@@ -69,11 +88,11 @@ def fusable(x):
     return x
 
 
-def compilation(quick: bool = False) -> dict:
+def compilation(quick: bool = False) -> dict[str, Any]:
     """Time the same function op by op, and compiled by XLA or torch.compile."""
     name = "torch.compile" if keras.config.backend() == "torch" else "XLA"
     start = timing.normal((1024, 8192 if devices.gpus() and not quick else 1024), "float32")
-    found = {"shape": list(start.shape), "rows": []}
+    found: dict[str, Any] = {"shape": list(start.shape), "rows": []}
     took = timing.seconds(fusable, start, repeats=3)
     found["rows"].append({"how": "op by op", "seconds": took})
     if name == "torch.compile" and not devices.gpus():

@@ -1,5 +1,5 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""Facts about the machine that need no framework, and the verdict: did the GPU do the work?"""
+"""The verdict of a GPU check, and facts about the machine that need no framework."""
 
 import importlib.metadata
 import json
@@ -17,13 +17,13 @@ HIDING = {
     "jax": {"CUDA_VISIBLE_DEVICES": r"|-1.*", "JAX_PLATFORMS": "cpu"},
     "torch": {"CUDA_VISIBLE_DEVICES": r"|-1.*", "KERAS_TORCH_DEVICE": "cpu.*"},
 }
-"""What a user sets to keep a framework off the GPU."""
+"""Environment variables, and patterns of values, that hide the GPU from each framework."""
 NEEDED = ("machine", "placement", "numbers")
 ASK = "`python3 .devcontainer/doctor.py` says why"
 
 
 def printed(command: list[str], limit: float) -> str:
-    """Return what a command prints on stdout, or nothing if it cannot run or takes too long."""
+    """Return the output of a command; "" if it cannot start or exceeds `limit` seconds."""
     options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True}
     try:
         return subprocess.run(command, timeout=limit, errors="replace", **options).stdout
@@ -32,7 +32,7 @@ def printed(command: list[str], limit: float) -> str:
 
 
 def ask_doctor() -> dict:
-    """Return what the doctor says as JSON; {} if there is none, or an older one without --json."""
+    """Return the doctor's exit code and findings; {} without a doctor that has --json."""
     try:
         answer = json.loads(printed([sys.executable, str(DOCTOR), "--json"], limit=150))
         findings = [{"id": str(x["id"]), "what": str(x["what"])} for x in answer["findings"]]
@@ -42,7 +42,7 @@ def ask_doctor() -> dict:
 
 
 def ask_driver() -> list[dict]:
-    """Return name, driver and memory (MiB, None if not told) of each GPU that nvidia-smi knows."""
+    """Return name, driver and memory of each GPU that nvidia-smi lists; MiB, None if unknown."""
     program = shutil.which("nvidia-smi") or "/usr/lib/wsl/lib/nvidia-smi"
     query = "--query-gpu=driver_version,memory.total,memory.used,name"
     text = printed([program, query, "--format=csv,noheader,nounits"], limit=20)
@@ -59,7 +59,7 @@ def ask_driver() -> list[dict]:
 
 
 def made_for(framework: str) -> str:
-    """Return what this environment was made for, gpu or cpu."""
+    """Return what this environment was installed for, gpu or cpu."""
     try:
         return json.loads(Path(sys.prefix, "gpu_facts.json").read_text("utf-8"))["accelerator"]
     except (OSError, ValueError, TypeError, KeyError):
@@ -69,7 +69,7 @@ def made_for(framework: str) -> str:
 
 
 def facts(framework: str) -> dict:
-    """Return what this machine has, without asking the framework."""
+    """Return what this machine has, from other sources than the framework."""
     doctor, gpus = ask_doctor(), ask_driver()
     version = DRIVER.read_text("utf-8", "replace") if DRIVER.exists() else ""
     module = re.search(r"Kernel Module.*?\s(\d+\.[\d.]+)", version)
@@ -97,7 +97,7 @@ def facts(framework: str) -> dict:
 def verdict(found: dict) -> tuple[str, str]:
     """Return the verdict over the steps of a check (gpu, cpu, fallback, wrong) and a sentence.
 
-    fallback and wrong are failures, whoever asked for what. It is a pure function of `found`.
+    fallback and wrong are always failures. This is a pure function of the steps' results.
     """
     failed = [f"{name} failed: {x['error']}" for name, x in found.items() if "error" in x]
     failed += [f"{name} was left out" for name in NEEDED if name not in found]
@@ -126,11 +126,11 @@ def verdict(found: dict) -> tuple[str, str]:
         return "cpu", f"{all_on_cpu} this environment was made for the CPU; {remedy}."
     if machine["host_gpu"]:
         known = f"this machine has an NVIDIA GPU (says {machine['host_gpu']})"
-        made = f"this environment was made for it, and {machine['framework']} took the CPU"
+        made = f"this environment was made for it, and {machine['framework']} used the CPU"
         return "fallback", f"Silent fallback: {known}, {made}; {ASK}."
     return "cpu", f"No GPU: the CPU did all the work; if there should be one, {ASK}."
 
 
 def on_gpu(place: str) -> bool:
-    """Whether a place (see measure.place) is a GPU, and nothing but."""
+    """Whether a place, as timing.place returns it, is on GPUs alone."""
     return place.startswith(("gpu", "mps")) and "cpu" not in place

@@ -1,47 +1,55 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
 """The model card of a run, in the layout of the Hugging Face hub."""
 
-import json
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .format import label, loss_last
+from .render import Image, Table, render
+
+if TYPE_CHECKING:
+    from ..task import Task
+
+MOST_ROWS = 50
 
 
-def model_card(name: str, run: dict, metrics: dict[str, float]) -> str:
-    """Return a model card in Hugging Face's layout, with sections to complete by hand."""
-    config, examples = run["config"], run["dataset"]["examples"]
-    rows = "\n".join(
-        f"| {split} | {examples[split]} "
-        f"| {metrics[f'{key}_accuracy']:.4f} | {metrics[f'{key}_loss']:.4f} |"
-        for split, key in (("validation", "val"), ("test", "test"))
+def model_card(
+    name: str,
+    run: dict,
+    metrics: dict[str, float],
+    images: dict[str, Image],
+    tables: list[Table],
+    task: Task,
+) -> str:
+    """Return a model card in Hugging Face's layout, with sections to complete by hand.
+
+    `images` are those of the report, by the names of their files in the run directory.
+    """
+    splits = [
+        {key.removeprefix(start): value for key, value in metrics.items() if key.startswith(start)}
+        for start in ("val_", "test_")
+    ]
+    validation, test = splits
+    finite = [metric for metric in loss_last(test) if math.isfinite(test[metric])]
+    results = {metric: float(f"{test[metric]:.4g}") for metric in finite}
+    return render(
+        "model_card.md",
+        name=name,
+        config=run["config"],
+        examples=run["dataset"].get("examples", {}),
+        device=run.get("device") or "an unknown device",
+        git_commit=run.get("git_commit") or "none",
+        tag=task.tag,
+        task=type(task).__name__,
+        results=results,
+        metrics=loss_last(dict.fromkeys([*test, *validation])),
+        validation=validation,
+        test=test,
+        chosen_by=label(task.monitor),
+        extreme={"min": "lowest", "max": "highest"}[task.mode],
+        images=images,
+        tables=tables,
+        most_rows=MOST_ROWS,
     )
-    return f"""---
-library_name: keras
-tags: [image-classification]
-model-index:
-- name: {json.dumps(name)}
-  results:
-  - task: {{type: image-classification}}
-    dataset: {{name: {json.dumps(config["data"])}, type: {json.dumps(config["data"])}, split: test}}
-    metrics:
-    - {{type: accuracy, value: {metrics["test_accuracy"]:.4f}}}
----
-# {name}
-
-A `{config["model"]}` network that tells {len(run["dataset"]["classes"])} classes of images apart.
-
-## Intended use
-To be written by the people who know where it will be used, and where it must not be.
-
-## Training
-{examples["train"]} images of `{config["data"]}`, {config["precision"]},
-batches of {config["batch_size"]}, with {run["device"]}.
-Git commit: {run["git_commit"] or "none"}. All settings are in `config.json`.
-
-## Evaluation
-| split | examples | accuracy | loss |
-|---|---|---|---|
-{rows}
-
-The epoch was chosen by the validation loss; nothing was chosen by the test split.
-
-## Limits
-Measured on the test split alone. `report.html` shows the confusions and the worst mistakes.
-"""

@@ -1,96 +1,114 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
 """The report of a run: one HTML page that holds its plots and needs no other file."""
 
-import base64
-import html
-import io
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
-from ..pipeline import Dataset
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..config import UserError
 from ..runs import read, read_history
-from ..runtime.files import replacing, write_text
+from ..runtime.files import atomic_write, atomic_write_text
+from .format import label, loss_last, number
 from .model_card import model_card
-from .plots import confusion, curves, mistakes
+from .plots import curves
+from .render import Image, Table, draw, render
 
 if TYPE_CHECKING:
-    from ..evaluate import Predictions
+    from ..task import Evaluation, Task
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h1 { margin-bottom: 0 } h2 { margin-top: 2.5rem } .note { color: #6b7280; margin-top: 0 }
-.figures { display: flex; flex-wrap: wrap; gap: 1rem; margin: 1.5rem 0 }
-.figures div, pre { background: #f3f4f6; border-radius: .5rem; padding: .75rem 1rem }
-.figures div { flex: 1; white-space: nowrap } .figures b { display: block; font-size: 1.7rem }
-img { max-width: 100%; height: auto } img[alt=confusion] { max-width: min(100%, 36rem) }
-pre, table { display: block; overflow-x: auto }
-td, th { padding: .2rem 1.5rem .2rem 0; text-align: left; font-variant-numeric: tabular-nums }
-@media (max-width: 40rem) { td, th { padding-right: .75rem } }
-"""
+CURVES = "Training curves"
 
 
-def write(run_dir: Path, metrics: dict[str, float], dataset: Dataset, test: "Predictions") -> None:
-    """Write curves.png, confusion.png, mistakes.png, report.html and MODEL_CARD.md."""
-    history, run = read_history(run_dir), read(run_dir)
-    figures = {
-        "curves": curves(history, metrics["best_epoch"]),
-        "confusion": confusion(test, dataset.class_names),
-        "mistakes": mistakes(test, dataset),
-    }
-    images = {}
-    for name, figure in figures.items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, dpi=120)
-        images[name] = base64.b64encode(buffer.getvalue()).decode()
-        with replacing(run_dir / f"{name}.png") as part:
-            part.write_bytes(buffer.getvalue())
-    classes = per_class(test, dataset.class_names)
-    write_text(run_dir / "report.html", page(run_dir.name, run, metrics, classes, images))
-    write_text(run_dir / "MODEL_CARD.md", model_card(run_dir.name, run, metrics))
+def write(run_dir: Path, metrics: dict[str, float], evaluation: Evaluation, task: Task) -> None:
+    """Write curves.png, a PNG per figure of the evaluation, report.html and MODEL_CARD.md.
 
-
-def per_class(
-    test: "Predictions", class_names: tuple[str, ...]
-) -> list[tuple[str, float, float, int]]:
-    """Return name, precision, recall and number of test examples of each class."""
-    from sklearn.metrics import precision_recall_fscore_support
-
-    labels = range(len(class_names))
-    precision, recall, _, support = precision_recall_fscore_support(
-        test.labels, test.classes, labels=labels, zero_division=0
-    )
-    return list(zip(class_names, precision, recall, support, strict=True))
+    `metrics` is what metrics.json holds: best_epoch, val_* and test_*. UserError if a figure or a
+    table of the evaluation cannot be shown.
+    """
+    run, history = read(run_dir), read_history(run_dir)
+    tables = [as_table(str(title), rows) for title, rows in evaluation.tables.items()]
+    images = {"curves": draw(CURVES, curves(history, int(metrics["best_epoch"])))}
+    for title, figure in evaluation.figures.items():
+        images[file_name(str(title), images)] = as_image(str(title), figure)
+    for name, image in images.items():
+        with atomic_write(run_dir / f"{name}.png") as part:
+            part.write_bytes(image.png)
+    name = run_dir.absolute().name
+    text = page(name, run, metrics, list(images.values()), tables)
+    atomic_write_text(run_dir / "report.html", text)
+    card = model_card(name, run, metrics, images, tables, task)
+    atomic_write_text(run_dir / "MODEL_CARD.md", card)
 
 
 def page(
-    name: str, run: dict, metrics: dict[str, float], classes: list, images: dict[str, str]
+    name: str, run: dict, metrics: dict[str, float], images: list[Image], tables: list[Table]
 ) -> str:
-    """Return the report as one HTML page that needs no other file."""
-    figures = {
-        "test accuracy": f"{metrics['test_accuracy']:.1%}",
-        "validation accuracy": f"{metrics['val_accuracy']:.1%}",
-        "test loss": f"{metrics['test_loss']:.4f}",
-        "best epoch": f"{metrics['best_epoch']}",
-    }
-    tiles = "".join(f"<div>{label}<b>{value}</b></div>" for label, value in figures.items())
-    rows = "".join(
-        f"<tr><td>{html.escape(c)}<td>{p:.1%}<td>{r:.1%}<td>{n}" for c, p, r, n in classes
+    """Return the report as one HTML page; the first image is that of the training curves."""
+    commit = (run.get("git_commit") or "no commit")[:12] + " + changes" * bool(run.get("git_dirty"))
+    made = [run.get("device"), run["config"].get("precision"), commit]
+    return render(
+        "report.html",
+        title=name,
+        heading=name,
+        note=", ".join(filter(None, made)),
+        tiles={label(key): number(metrics[key]) for key in in_order(metrics)},
+        curves=images[0],
+        figures=images[1:],
+        tables=tables,
+        made_from=json.dumps(run, indent=2, ensure_ascii=False),
     )
-    commit = (run["git_commit"] or "no commit")[:12] + (" + changes" if run["git_dirty"] else "")
-    made = html.escape(f"{run['device']}, {run['config']['precision']}, {commit}")
-    picture = {
-        key: f'<img alt="{key}" src="data:image/png;base64,{data}">' for key, data in images.items()
-    }
-    return f"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{html.escape(name)}</title><style>{STYLE}</style>
-<h1>{html.escape(name)}</h1><p class="note">{made}</p>
-<div class="figures">{tiles}</div>
-<h2>Training</h2>{picture["curves"]}
-<h2>Confusion on the test split</h2>{picture["confusion"]}
-<h2>Worst mistakes</h2>{picture["mistakes"]}
-<h2>Classes</h2><table><tr><th>class<th>precision<th>recall<th>examples{rows}</table>
-<h2>Made from</h2><pre>{html.escape(json.dumps(run, indent=2))}</pre>
-</html>
-"""
+
+
+def in_order(metrics: dict[str, float]) -> list[str]:
+    """Return the names of metrics: test split, validation split, the rest; losses last in each."""
+    test = [name for name in metrics if name.startswith("test_")]
+    validation = [name for name in metrics if name.startswith("val_")]
+    return list(dict.fromkeys([*loss_last(test), *loss_last(validation), *metrics]))
+
+
+def file_name(title: str, taken: Iterable[str]) -> str:
+    """Return a title as the name of a file that is not taken: lower case, words joined by `-`."""
+    stem = "-".join(re.findall(r"\w+", title.lower()))[:50] or "figure"
+    taken, name, count = set(taken), stem, 1
+    while name in taken:
+        count += 1
+        name = f"{stem}-{count}"
+    return name
+
+
+def as_image(title: str, figure: Any) -> Image:
+    """Return a figure of an evaluation as an image; UserError if it cannot be drawn."""
+    try:
+        return draw(title, figure)
+    except Exception as error:  # Matplotlib raises many kinds, for a $ in a text among others
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"the figure {title!r} of the evaluation cannot be drawn ({reason}): let `evaluate` "
+            "in task.py return a matplotlib.figure.Figure that savefig can write, then evaluate "
+            "the run again"
+        ) from error
+
+
+def as_table(title: str, rows: Any) -> Table:
+    """Return a table of an evaluation, short rows filled up; UserError if it has no rows."""
+    if not is_row(rows) or not all(map(is_row, rows)):
+        raise UserError(
+            f"the table {title!r} of the evaluation is not made of rows: let `evaluate` in task.py "
+            "return a list of lists, the first of which has the headings, then evaluate the run "
+            "again"
+        )
+    rows = [list(row) for row in rows]
+    width = max(map(len, rows), default=0)
+    rows = [row + [""] * (width - len(row)) for row in rows]
+    return Table(title, rows[0] if rows else [], rows[1:])
+
+
+def is_row(value: Any) -> bool:
+    """Whether a value has parts, and is no text."""
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)

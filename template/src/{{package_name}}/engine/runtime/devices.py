@@ -1,8 +1,9 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""What the framework computes on."""
+"""The devices that the framework computes on: names, memory, precision, determinism."""
 
 import os
 import re
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -53,11 +54,25 @@ def capability() -> tuple[int, ...]:
     return torch.cuda.get_device_capability() if torch.cuda.is_available() else ()
 
 
-def memory() -> dict:
-    """Return how this process shares the first GPU: `grows` and bytes, None where nobody tells."""
+@dataclass(frozen=True)
+class Memory:
+    """How this process uses the memory of the first GPU; None where the framework does not say."""
+
+    applies: bool
+    """Whether there is a GPU whose memory the framework manages."""
+    grows: bool | None = None
+    """Whether memory is allocated as needed, rather than nearly all of it at the start."""
+    in_use: int | None = None
+    """Bytes in use now."""
+    peak: int | None = None
+    """Most bytes in use so far."""
+
+
+def memory() -> Memory:
+    """Return how this process uses the memory of the first GPU."""
     backend, environment = keras.config.backend(), os.environ
     if not gpus():
-        return {"applies": False}
+        return Memory(applies=False)
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -66,20 +81,18 @@ def memory() -> dict:
             tf.config.experimental.get_memory_growth(tf.config.list_physical_devices("GPU")[0])
         )
         now = tf.config.experimental.get_memory_info("GPU:0")
-        return {"applies": True, "grows": grows, "in_use": now["current"], "peak": now["peak"]}
+        return Memory(True, grows, now["current"], now["peak"])
     if backend == "jax":
         import jax
 
         grows = environment.get("XLA_PYTHON_CLIENT_PREALLOCATE", "") in ("false", "False", "0")
         now = jax.devices()[0].memory_stats() or {}
-        used = {"in_use": now.get("bytes_in_use"), "peak": now.get("peak_bytes_in_use")}
-        return {"applies": True, "grows": grows, **used}
+        return Memory(True, grows, now.get("bytes_in_use"), now.get("peak_bytes_in_use"))
     import torch
 
     if not torch.cuda.is_available():
-        return {"applies": False}
-    used = {"in_use": torch.cuda.memory_allocated(), "peak": torch.cuda.max_memory_allocated()}
-    return {"applies": True, "grows": True, **used}
+        return Memory(applies=False)
+    return Memory(True, True, torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated())
 
 
 def describe() -> str:
@@ -91,7 +104,10 @@ def describe() -> str:
 
 
 def make_deterministic(jit_compile: str) -> None:
-    """Ask for kernels that give the same bits every time; call it before the first computation."""
+    """Ask for kernels with bit-identical results; call it before the first computation.
+
+    Raises UserError where the framework cannot give them with these settings.
+    """
     backend = keras.config.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -99,13 +115,16 @@ def make_deterministic(jit_compile: str) -> None:
         if jit_compile == "on":
             raise UserError(
                 "deterministic turns XLA off on TensorFlow: drop it or jit_compile, or set "
-                "KERAS_BACKEND=jax, which has both"
+                "KERAS_BACKEND=jax, which supports both"
             )
         tf.config.experimental.enable_op_determinism()  # jit_compile "auto" is then off
     elif backend == "jax":
         if gpus() and XLA_FLAG not in os.environ.get("XLA_FLAGS", ""):
             # JAX reads it once, at its start.
-            raise UserError(f"deterministic needs {XLA_FLAG} in XLA_FLAGS before Python starts")
+            raise UserError(
+                "deterministic on JAX needs an XLA flag: "
+                f"set XLA_FLAGS={XLA_FLAG} before Python starts"
+            )
     else:
         import torch
 
@@ -114,12 +133,12 @@ def make_deterministic(jit_compile: str) -> None:
 
 
 def to_numpy(variable: keras.Variable) -> np.ndarray:
-    """Return a variable's value; of what TensorFlow keeps on several devices, the whole."""
+    """Return a variable's value, joined if TensorFlow keeps it on several devices."""
     return keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable))
 
 
 def random_state() -> dict[str, np.ndarray]:
-    """Return torch's random state, from which dropout draws; other backends use variables."""
+    """Return torch's random state, which dropout uses; {} on other backends: variables hold it."""
     if keras.config.backend() != "torch":
         return {}
     import torch
@@ -130,7 +149,7 @@ def random_state() -> dict[str, np.ndarray]:
 
 
 def set_random_state(states: dict[str, np.ndarray]) -> None:
-    """Set what `random_state` gave, as far as the GPUs are there."""
+    """Restore what `random_state` returned, for the GPUs that exist here."""
     if not states:
         return
     import torch
@@ -142,7 +161,7 @@ def set_random_state(states: dict[str, np.ndarray]) -> None:
 
 
 def set_tf32(on: bool) -> None:
-    """Let float32 be rounded to TF32 in products and convolutions, or not."""
+    """Allow or forbid rounding float32 to TF32 in products and convolutions."""
     backend = keras.config.backend()
     if backend == "tensorflow":
         import tensorflow as tf

@@ -37,7 +37,7 @@ def load(path: Path = PATH) -> None:
         try:
             if line.error or (line.key and line.value is None):
                 raise ValueError
-            if line.key:
+            if line.key and line.value is not None:
                 os.environ.setdefault(line.key, line.value)
         except ValueError:  # also from the system: it takes no zero bytes
             text = line.original.string

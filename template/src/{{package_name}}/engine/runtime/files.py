@@ -5,7 +5,7 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from ..config import UserError
@@ -18,7 +18,7 @@ except ImportError:  # Windows
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Generator[Path]:
     """Give a path to write to, whose file takes the place of `path` once all of it is on the disk.
 
     If writing fails, the file that was there stays. An OSError without a path gets this one.
@@ -37,13 +37,13 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
+def atomic_write_text(path: Path, text: str) -> None:
     """Write a text file; it is whole or not there."""
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(text, "utf-8", newline="\n")
 
 
-def make_folder(folder: Path) -> None:
+def make_writable(folder: Path) -> None:
     """Make a folder if it is not there; UserError unless files can be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def make_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def lock_directory(folder: Path) -> Generator[None]:
     """Keep other processes out of a folder; the lock ends with the process, however it ends."""
     if fcntl is None:
         yield
@@ -90,7 +90,7 @@ def raise_open_file_limit() -> None:
             return resource.setrlimit(resource.RLIMIT_NOFILE, (wish, hard))
 
 
-def explain(error: OSError) -> str:
+def explain_os_error(error: OSError) -> str:
     """Return one sentence for an error of the file system."""
     if not error.errno:
         return str(error)

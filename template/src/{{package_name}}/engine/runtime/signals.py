@@ -5,7 +5,7 @@ import contextlib
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import keras
 
@@ -18,10 +18,10 @@ class Interrupted(Exception):
 
 
 @contextlib.contextmanager
-def stop_on_signal(cluster: Cluster) -> Iterator[threading.Event]:
+def stop_on_signal(cluster: Cluster) -> Generator[threading.Event]:
     """Set the event at SIGTERM or Ctrl-C; a second one ends the process. Threads get none.
 
-    One of several processes cannot stop by itself: `Watch` sets the event in all of them.
+    One of several processes cannot stop by itself: `StepCallback` sets the event in all of them.
     """
     stop, before = threading.Event(), {}
 
@@ -29,7 +29,7 @@ def stop_on_signal(cluster: Cluster) -> Iterator[threading.Event]:
         stop.set()
         signal.signal(number, before[number])
 
-    if cluster.processes == 1 and threading.current_thread() is threading.main_thread():
+    if cluster.world_size == 1 and threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             before[number] = signal.signal(number, handler)
     try:
@@ -39,7 +39,7 @@ def stop_on_signal(cluster: Cluster) -> Iterator[threading.Event]:
             signal.signal(number, previous)
 
 
-class Watch(keras.callbacks.Callback):
+class StepCallback(keras.callbacks.Callback):
     """Counts an epoch's steps, shows them on a terminal, and ends the epoch when `stop` is set.
 
     It works at the beginning of steps: Keras waits for a step to end only for callbacks that ask.
@@ -55,7 +55,7 @@ class Watch(keras.callbacks.Callback):
         cluster: Cluster,
     ) -> None:
         super().__init__()
-        self.cluster = cluster
+        self.cluster, self.network = cluster, network
         self.name, self.start, self.steps, self.stop = name, start, steps, stop
         self.done = start
         """Steps of the epoch that are done, the `start` ones included, once the epoch has ended."""
@@ -64,13 +64,14 @@ class Watch(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None) -> None:
         if self.start and batch == 0:  # what fit has just reset belongs to the interrupted epoch
-            for variable, value in zip(self.model.metrics_variables, self.metrics, strict=True):
+            for variable, value in zip(self.network.metrics_variables, self.metrics, strict=True):
                 variable.assign(value)
             devices.set_random_state(self.random_state)
-        self.done = self.start + batch + self.model.steps_per_execution
-        if self.cluster.stopping():
+        self.done = self.start + batch + self.network.steps_per_execution
+        if self.cluster.preempted():
             self.stop.set()
-        self.model.stop_training = self.stop.is_set()
+        if self.stop.is_set():
+            self.network.stop_training = True
         if sys.stdout.isatty():
             bar = "=" * (20 * self.done // self.steps)
             print(f"\r{self.name} [{bar:20}] {self.done}/{self.steps}", end="", flush=True)

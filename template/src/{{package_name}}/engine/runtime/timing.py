@@ -1,8 +1,8 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""Measuring: where a result really is, how long an operation takes, how near its peak the GPU is.
+"""Measures where a result is, how long an operation takes, and the share of the GPU's peak.
 
-Operations go through Keras, as those of a model do. What is timed are neither copies to the
-device nor the first calls, which compile and allocate.
+Operations run through Keras, as those of a model do. Timings leave out copies to the device and
+the first calls, which compile and allocate.
 """
 
 import os
@@ -10,6 +10,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any, NamedTuple, TypedDict
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from .devices import capability
 
 # TFLOP/s by NVIDIA's data sheets, dense: 16-bit and TF32 on tensor cores (summing in 32 bits),
-# and float32. Names are whole ones: a part of a GPU (MIG) or a laptop's has another peak.
+# and float32. A name has to match as a whole: a part of a GPU (MIG) or a laptop's differs.
 PEAKS = {
     r"A100-(SXM4|PCIE)-[48]0GB|A100 80GB PCIe": (312, 156, 19.5),
     r"B200": (2250, None, None),
@@ -32,6 +33,30 @@ PEAKS = {
     r"L40S": (362, 183, 91.6),
     r"T4": (65, None, 8.1),
 }
+
+
+class Operation(NamedTuple):
+    """An operation to measure."""
+
+    step: Callable[[Any], Any]
+    """Maps a tensor to one of the same shape and type, so that steps can follow each other."""
+    start: Any
+    """The tensor that the first step begins with."""
+    count: float
+    """Number of additions and multiplications of one step."""
+
+
+class SpeedRow(TypedDict):
+    """The speed of one operation, as a row of reports/gpu_check.json."""
+
+    operation: str
+    dtype: str
+    size: int
+    device: str
+    """Where the result was, such as gpu:0."""
+    seconds: float
+    tflops: float
+    """10^12 additions and multiplications per second."""
 
 
 def place(tensor) -> str:
@@ -65,7 +90,7 @@ def usable() -> list[str]:
 
 
 def half() -> str:
-    """Return the 16-bit type to compute with: bfloat16, or float16 on GPUs before Ampere."""
+    """Return the 16-bit type for this device: bfloat16, or float16 on GPUs before Ampere."""
     return "float16" if () < capability() < (8,) else "bfloat16"
 
 
@@ -105,35 +130,39 @@ def normal(shape: tuple[int, ...], dtype: str, variance: float = 1):
     return keras.ops.convert_to_tensor(numbers, dtype)
 
 
-def matmul(n: int, dtype: str) -> tuple[Callable, object, float]:
-    """Return a product of n x n matrices as a step, what to start from, and its operations."""
+def matmul(n: int, dtype: str) -> Operation:
+    """Return a product of n x n matrices."""
     right = normal((n, n), dtype, 1 / n)
-    return lambda left: keras.ops.matmul(left, right), right, 2 * n**3
+    return Operation(lambda left: keras.ops.matmul(left, right), right, 2 * n**3)
 
 
-def convolution(n: int, dtype: str) -> tuple[Callable, object, float]:
-    """Return the same for a 3 x 3 convolution of n to n channels on 32 images of 32 x 32."""
+def convolution(n: int, dtype: str) -> Operation:
+    """Return a 3 x 3 convolution of n to n channels on 32 images of 32 x 32 pixels."""
     kernel, images = normal((3, 3, n, n), dtype, 1 / (9 * n)), normal((32, 32, 32, n), dtype)
 
     def step(images):
         return keras.ops.conv(images, kernel, padding="same", data_format="channels_last")
 
-    return step, images, 2 * 9 * n**2 * 32**3
+    return Operation(step, images, 2 * 9 * n**2 * 32**3)
 
 
-OPERATIONS = {"matmul": matmul, "convolution": convolution}
+OPERATIONS: dict[str, Callable[[int, str], Operation]] = {
+    "matmul": matmul,
+    "convolution": convolution,
+}
 
 
 def wait(tensor) -> None:
-    """Return once a tensor is computed: frameworks only queue the work, so fetch a number of it."""
+    """Return once a tensor is computed: frameworks only queue work, so this fetches a number."""
     if keras.ops.is_tensor(tensor):
         keras.ops.convert_to_numpy(keras.ops.cast(tensor[(0,) * len(tensor.shape)], "float32"))
 
 
 def seconds(step: Callable, start, enough: float = 0.05, repeats: int = 5) -> float:
-    """Return the median seconds of one `step`, which takes what the step before it returned.
+    """Return the median seconds of one `step`, whose argument is the result of the step before.
 
-    A measurement is a chain of steps that lasts about `enough` seconds, with one wait at its end.
+    Each of the `repeats` measurements is a chain of steps that lasts about `enough` seconds and
+    waits once, at its end.
     """
 
     def chain(steps: int) -> float:
@@ -149,22 +178,30 @@ def seconds(step: Callable, start, enough: float = 0.05, repeats: int = 5) -> fl
     return statistics.median(chain(steps) for _ in range(repeats))
 
 
-def speed(operation: str, n: int, dtype: str, device: str, **options: float) -> dict:
-    """Time an operation of size n on a device, and say where its result really was.
+def speed(
+    operation: str, n: int, dtype: str, device: str, enough: float = 0.05, repeats: int = 5
+) -> SpeedRow:
+    """Time an operation of size n on a device, and find where its result was.
 
-    `options` are those of `seconds`. The row's unit is TFLOP/s, 10^12 additions and products.
+    See `seconds` for `enough` and `repeats`.
     """
     with keras.device(device):
-        step, start, operations = OPERATIONS[operation](n, dtype)
-        took, where = seconds(step, start, **options), place(step(start))
-    row = {"operation": operation, "dtype": dtype, "size": n, "device": where, "seconds": took}
-    return row | {"tflops": operations / took / 1e12}
+        step, start, count = OPERATIONS[operation](n, dtype)
+        took, where = seconds(step, start, enough, repeats), place(step(start))
+    return SpeedRow(
+        operation=operation,
+        dtype=dtype,
+        size=n,
+        device=where,
+        seconds=took,
+        tflops=count / took / 1e12,
+    )
 
 
 def compiled(function: Callable) -> Callable:
-    """Return a function compiled by XLA, or by torch.compile; it may fail when it is first called.
+    """Return a function compiled by XLA, or by torch.compile; its first call may fail.
 
-    The function as it is runs op by op, each on its own: that is `eager`.
+    Without this a function runs eagerly, one operation after the other.
     """
     backend = keras.config.backend()
     if backend == "tensorflow":
