@@ -5,15 +5,16 @@ to hold for it.
 """
 
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import commit, git, isolate
+from projects import nox, own_home
 from releases import read_releases
-from safe_update import live, update
+from safe_update import live, unmerged, update
+from test_first_day import edit, edits
 
 pytestmark = pytest.mark.projects
 
@@ -68,29 +69,6 @@ def projects(copy, tagged, tmp_path_factory):
 @pytest.fixture(scope="module", params=FRAMEWORKS)
 def project(request, projects) -> Path:
     return projects(request.param)
-
-
-def own_home(project: Path) -> dict[str, str]:
-    """The environment variables of somebody who has only this project."""
-    cache = subprocess.run(["uv", "cache", "dir"], check=True, capture_output=True, text=True)
-    env = os.environ | {"HOME": str(project.parent / "home"), "UV_CACHE_DIR": cache.stdout.strip()}
-    for name in ("PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT"):
-        env.pop(name, None)
-    return env
-
-
-def nox(project: Path, *arguments: str, code: int = 0, **env: str) -> str:
-    """Run nox in a project and return what it prints; fail if it does, or ends with another code"""
-    done = subprocess.run(
-        ["nox", *arguments],
-        cwd=project,
-        env=own_home(project) | env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert done.returncode == code, done.stdout
-    return done.stdout
 
 
 def test_its_own_lint_and_hooks_pass(project):
@@ -152,13 +130,15 @@ def test_a_gpu_that_is_expected_is_missed_in_the_last_line(project):
 
 
 @pytest.mark.parametrize("project", ["tensorflow"], indirect=True)
-def test_its_benchmark_climbs_the_ladder(project):
+def test_its_benchmark_measures_all_settings(project):
     printed = nox(project, "-s", "bench", "--", "--quick")
     report = json.loads((project / "reports/benchmark.json").read_text())
     assert report["sentence"] in printed and "MFU shows 0: no peak is known for a CPU." in printed
-    rungs = {row["rung"]: row.get("left_out", "") for row in report["rungs"]}
-    assert len(rungs) == 6 and not any("failed" in reason for reason in rungs.values())
-    assert all(0 < row["examples_per_s"] < 1e6 for row in report["rungs"] if "left_out" not in row)
+    settings = {row["setting"]: row.get("left_out", "") for row in report["settings"]}
+    assert len(settings) == 6 and not any("failed" in reason for reason in settings.values())
+    assert all(
+        0 < row["examples_per_s"] < 1e6 for row in report["settings"] if "left_out" not in row
+    )
     assert (project / "reports/benchmark.html").stat().st_size > 10_000
 
 
@@ -183,3 +163,48 @@ def test_nothing_that_it_made_is_up_for_a_commit(project):
         ["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True
     )
     assert status.stdout == ""
+
+
+# What CHANGELOG.md asks of a project that has its own data set, network and recipe in config.py.
+STEPS = {
+    'Literal["digits", "image_folder"]': 'Literal["digits", "image_folder", "shapes"]',
+    'Literal["cnn", "resnet50"]': 'Literal["cnn", "patches", "resnet50"]',
+    "\n\nRECIPES = {recipe.__name__: recipe for recipe in (digits, image_folder)}": """
+
+def shapes() -> Config:
+    \"\"\"Circles, squares and triangles, 28 x 28 pixels.\"\"\"
+    return Config(recipe="shapes", data="shapes", model="patches", learning_rate=1e-2)
+
+
+RECIPES = {recipe.__name__: recipe for recipe in (digits, image_folder, shapes)}""",
+}
+
+
+def test_an_older_project_with_its_own_data_works_after_these_steps(
+    projects, copy, tagged, tmp_path
+):
+    folder, version = tmp_path / "myproj", "v0.6.0"
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, tmp_path / "settings", tagged)
+        assert copy(folder, f"--vcs-ref={version}").returncode == 0
+        commit(folder)
+        for kind, text, name in edits(git(tagged, "show", f"{version}:docs/your-data.md")):
+            edit(folder, kind, text, name)
+        commit(folder)
+        done = update(folder)
+        config = "src/myproj/engine/config.py"
+        assert (done.returncode, unmerged(folder)) == (2, [config]), done.stdout
+        assert "def shapes()" in (folder / config).read_text()
+        recipes = folder / "src/myproj/recipes.py"
+        for old, new in STEPS.items():
+            assert recipes.read_text().count(old) == 1
+            recipes.write_text(recipes.read_text().replace(old, new))
+        git(folder, "checkout", "--theirs", "--", config)
+        commit(folder)
+    python = projects("tensorflow") / ".venv/bin/python"
+    env = own_home(projects("tensorflow")) | {"PYTHONPATH": str(folder / "src")}
+    for line in (["make_shapes.py"], ["-m", "pytest", "--quiet", "tests/test_shapes.py"]):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        done = subprocess.run([python, *line], cwd=folder, env=env, **pipes)
+        assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout

@@ -1,0 +1,29 @@
+"""Regression: the engine has loss, metrics and figures; this file adds the network and units."""
+
+import keras
+import numpy as np
+
+from . import model
+from .engine import Dataset, Task
+from .engine.tasks import Regression
+from .recipes import Config
+
+
+class Diabetes(Regression):
+    """Progression of diabetes one year after the measurements, a score from 25 to 346."""
+
+    output_names = ("progression",)
+    unit = "points"
+
+    def build(self) -> keras.Model:
+        train = self.dataset.train
+        return model.build(self.config, *train.read(np.arange(len(train))))
+
+    def loss(self) -> keras.losses.Loss:
+        """Return a loss that outliers do not dominate: squared up to 50 points, linear above."""
+        return keras.losses.Huber(delta=50.0)
+
+
+def create_task(config: Config, dataset: Dataset) -> Task:
+    """Return the task of a config."""
+    return Diabetes(config, dataset)
