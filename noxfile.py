@@ -112,6 +112,7 @@ def lint(session: nox.Session) -> None:
     install(session, "lint")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("pyrefly", "check")
     session.run("shellcheck", ".ci/run")
 
 

@@ -60,7 +60,7 @@ TESTS = {
     "mkdir": "test_first_day.py::test_every_days_commands",
     "nox": "test_first_day.py::test_there_is_a_demo_and_ci_runs_the_others",
     "nox -s audit": "test_ci.py::test_the_sessions_make_their_environment_by_themselves",
-    "nox -s bench": "test_generated.py::test_its_benchmark_climbs_the_ladder",
+    "nox -s bench": "test_generated.py::test_its_benchmark_measures_all_settings",
     "nox -s ci": "test_ci.py::test_ci_is_one_command_anywhere",
     "nox -s container": "test_container_tool.py::run",
     "nox -s demo": "test_first_day.py::day",
@@ -256,7 +256,7 @@ def test_the_first_screen_of_the_readme_fits(pages):
 
 def test_a_projects_readme_is_short(pages):
     for answers in ANSWERS:
-        assert len(pages[f"{answers['framework']}: README.md"].splitlines()) <= 145
+        assert len(pages[f"{answers['framework']}: README.md"].splitlines()) <= 155
 
 
 # Pictures and links
@@ -306,6 +306,8 @@ def test_no_link_of_a_page_is_dead(pages, copy, tmp_path):
     assert copy(tmp_path / "gitlab", ci="gitlab").returncode == 0
     found = {}
     for name, page in pages.items():
+        if "/report/templates/" in name:  # its pictures are in a run's directory
+            continue
         project = tmp_path / ("gitlab" if name.startswith("jax") else "project")
         home = ROOT / name if name in OWN else project / name.partition(": ")[2]
         found |= {name: some} if (some := dead(page, home.parent)) else {}

@@ -63,6 +63,7 @@ def work(lines: list[str], folder: Path) -> list[tuple[float, str]]:
     )
     began, ended = time.perf_counter(), []
     print(f"$ {lines[0]}", flush=True)
+    assert shell.stdout  # it is a pipe
     for line in shell.stdout:
         if not line.startswith(END):
             print(line, end="", flush=True)
