@@ -28,7 +28,7 @@ def compiled_model(task: Task, steps: int, cluster: Cluster = SINGLE_PROCESS) ->
 
 
 def build(task: Task, precision: str | None = None) -> keras.Model:
-    """Return the model of a task, not compiled; a torch or Flax module is wrapped."""
+    """Return the model of a task, not compiled; a torch module is wrapped."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision or task.config.precision)
     try:
@@ -43,15 +43,13 @@ def build(task: Task, precision: str | None = None) -> keras.Model:
 
 
 def wrap(module: object, task: Task) -> keras.Model:
-    """Return a torch or Flax module as a Keras model of the same inputs."""
-    backend, layer = keras.config.backend(), None
-    if backend == "torch":
+    """Return a torch module as a Keras model of the same inputs."""
+    layer = None
+    if keras.config.backend() == "torch":
         import torch
 
         if isinstance(module, torch.nn.Module):
             layer = keras.layers.TorchModuleWrapper(module, name="module")
-    elif backend == "jax" and hasattr(module, "init") and hasattr(module, "apply"):
-        layer = keras.layers.FlaxLayer(module, name="module")
     if layer is None:
         kind = type(module).__name__
         raise UserError(f"task.py: build returned {kind}, but must return a keras.Model")
