@@ -23,21 +23,24 @@ TABLE, INSTALL, LOG, LOOK = (text for kind, text in BLOCKS if kind == "sh")
 [SCRIPT] = (text for kind, text in BLOCKS if kind == "python")
 # Runs as train.py leaves them, but for what needs a framework.
 MAKE = """
-import dataclasses, json, pathlib, sys
-from cats.engine import config, pipeline, runs
+import dataclasses, json, pathlib, sys, types
+from cats import recipes
+from cats.engine import pipeline, runs
 split = pipeline.Split(100, None)
 dataset = pipeline.Dataset(split, split, split, ("a", "b"))
+task = types.SimpleNamespace(monitor="val_loss", mode="min", dataset=dataset)
 for n, rate in enumerate((0.01, 0.001)):
     run_dir = pathlib.Path("runs", f"2026010{n}-digits")
-    wish = dataclasses.replace(config.digits(), epochs=3, learning_rate=rate)
-    runs.open_dir(run_dir, wish, dataset, "a test")
-    row = {"loss": 1.0, "accuracy": 0.5, "val_accuracy": 0.6 + n / 10}
+    wish = dataclasses.replace(recipes.digits(), epochs=3, learning_rate=rate)
+    runs.open_dir(run_dir, wish, task, "a test")
+    row = {"loss": 1.0, "accuracy": 0.5, "val_accuracy": 0.6 - n / 10}
     row |= {"examples_per_s": 96.0, "data_wait": 0.1}
     with runs.Log(run_dir, []) as log:
         for epoch in (1, 2, 3):
             log.add({"epoch": epoch, "val_loss": 1 / epoch, **row}, 3)
-    results = {"best_epoch": 3, "val_loss": 1 / 3, "val_accuracy": 0.6 + n / 10}
+    results = {"best_epoch": 3, "val_loss": 1 / 3, "val_accuracy": 0.6 - n / 10}
     results |= {"test_loss": 0.5, "test_accuracy": 0.5}
+    results |= {"test_balanced_accuracy": 0.5, "test_macro_f1": 0.5}
     (run_dir / "metrics.json").write_text(json.dumps(results))
     for name in ("report.html", "MODEL_CARD.md", "model.keras"):
         (run_dir / name).write_text(name)
@@ -73,7 +76,7 @@ def project(copy, tmp_path_factory) -> Path:
     # `nox -s setup` is tested in test_generated.py; here a part of these pins is enough.
     python = "--python=.venv/bin/python"
     install = f"uv pip install --quiet {python} --constraints=requirements/dev.txt"
-    install += " --constraints=requirements/cpu.txt mlflow numpy python-dotenv tyro"
+    install += " --constraints=requirements/cpu.txt cattrs mlflow numpy python-dotenv tyro"
     run(folder, f"uv venv --quiet --python={sys.executable} .venv && {install}")
     [packages] = folder.glob(".venv/lib/python3*/site-packages")
     (packages / "cats.pth").write_text(str(folder / "src"))
@@ -122,7 +125,7 @@ def test_the_table_is_as_the_page_shows_it(project):
     newest, best = printed[:5], printed[5:]
     assert [line.split()[-1] for line in newest[1::2]] == ["20260101-digits", "20260100-digits"]
     assert newest[2].split() == ["learning_rate=0.001"]
-    assert [line.split()[6] for line in best[1::2]] == ["0.7000", "0.6000"]
+    assert [line.split()[-1] for line in best[1::2]] == ["20260100-digits", "20260101-digits"]
 
 
 def test_mlflow_gets_each_finished_run_once_and_shows_it_here_only(project):
