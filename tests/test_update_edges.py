@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import commit, git, isolate
 from safe_update import TOOL, contents, inject, refused, unmerged, update
-from small import LINES, Small
+from small import LINES, SETTINGS, Small
 
 MINE = LINES + "mine\n"
 FIXED = "fixed\n" + LINES
@@ -127,6 +127,17 @@ def test_modes_arrive_where_git_does_not_keep_them_on_the_disk(small):
     assert update(small.project, "--abort").returncode == 0
     assert before and git(small.project, "status", "--porcelain") == ""
     assert not (small.project / "b.py").stat().st_mode & 0o111
+
+
+def test_a_conflict_with_a_link_is_no_later_edit_where_git_keeps_no_modes(small):
+    git(small.project, "config", "core.fileMode", "false")
+    (small.template / "template/a.py").unlink()
+    (small.template / "template/a.py").symlink_to("b.py")
+    small.release_files({"copier.yml": f"{SETTINGS}_preserve_symlinks: true\n"})
+    small.update(code=2)
+    assert unmerged(small.project) == ["a.py"]
+    assert "edited since" not in update(small.project, "--abort").stdout
+    assert small.texts()["a.py"] == MINE
 
 
 def test_ignore_stat_hides_nothing_of_an_update(small):

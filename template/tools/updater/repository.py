@@ -119,7 +119,8 @@ def now(name: str) -> Entry | None:
     """A file of the project as it is now; git's mode where the disk has none."""
     entry = read(Path(), name)
     if entry and entry.mode != LINK and not keeps_modes():
-        return Entry(tracked().get(name, entry.mode), entry.data)
+        mode = tracked().get(name, LINK)  # in a conflict, the template's file may be a link
+        return Entry(mode, entry.data) if mode.startswith("100") else entry
     return entry
 
 
