@@ -1,13 +1,19 @@
 """Ownership: managed files say so, seeded ones are the user's, and an update respects both."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
+import guards
 import pytest
 import yaml
 from conftest import ROOT, commit, git
 
 HEADER = "Managed by gpu-ml-template: copier update merges fixes into this file."
 SEEDED = yaml.safe_load((ROOT / "copier.yml").read_text().split("---")[0])["_skip_if_exists"]
+MOVED = ROOT / "template/src/{{package_name}}/engine/moved.py"
 NO_COMMENTS = {".copier-answers.yml"}  # Copier's own
 
 
@@ -58,3 +64,23 @@ def test_an_update_keeps_what_is_seeded_and_merges_what_is_managed(
     assert model.read_text() == "MINE = True\n"
     assert '"""New: ' in train.read_text() and train.read_text().endswith("\nMINE = True\n")
     assert git(project, "diff", "--diff-filter=U", "--name-only") == ""
+
+
+def test_the_old_names_of_modules_are_those_that_the_template_has_renamed(project):
+    """The user's files are never updated, and import by these names."""
+    [package] = [path for path in (project / "src").iterdir() if path.is_dir()]
+    folder = "src/{{ package_name }}/"
+    renamed = {
+        old.removeprefix(folder).removesuffix(".py"): new
+        for old, new in guards.declared(ROOT)
+        if old.startswith(folder) and "__" not in old
+    }
+    moved = dict(re.findall(r'^    "(\w+)": "([\w.]+)",$', MOVED.read_text(), re.M))
+    paths = {old: f"{folder}engine/{new.replace('.', '/')}.py" for old, new in moved.items()}
+    assert paths == renamed
+    code = f"from {package.name}.config import UserError\nfrom {package.name} import config, runs\n"
+    code += f"import {package.name}.engine.config as new\n"
+    code += "assert (UserError, config) == (new.UserError, new), config\n"
+    code += f"assert new.__spec__.name == '{package.name}.engine.config', new.__spec__\n"
+    env = {**os.environ, "PYTHONPATH": str(project / "src")}
+    subprocess.run([sys.executable, "-c", code], env=env, cwd=project, check=True)

@@ -154,9 +154,9 @@ def plan(project: Project) -> Plan:
             kept = found[name]
             blocked = Outcome(BLOCKED, kept[0].entry, kept[0].stages)
             found[name] = [blocked, Outcome(BLOCKED, before[name]), *add_add(project, name)]
+            # Both sides may have moved one file there: then it has a base.
             base = project.base[places[name][0]]
-            if alike(base, project.theirs[name]):  # both sides moved one file there
-                found[name].insert(0, Outcome(ALONE, before[name]))
+            found[name].insert(0, merge(name, base, before[name], project.theirs.get(name)))
             if seeded(name, project.seeded):
                 found[name].insert(0, Outcome(SEEDED, before[name]))
             continue
@@ -280,7 +280,15 @@ def block(project: Project, found: dict, places: dict) -> None:
                 if place == name and source != name:
                     found[source] = [Outcome(STUCK, project.before[source])]
         if not taken:
-            return
+            break
+    # Files that may move, and may need each other's place.
+    possible = {name for name, outs in found.items() if any(out.entry for out in outs)}
+    new = possible - project.before.keys()
+    for name in sorted(name for name in new if in_the_way(name, new)):
+        found[name].append(Outcome(BLOCKED, None))
+        for source, (_, place) in places.items():
+            if place == name and source != name:
+                found[source].append(Outcome(STUCK, project.before[source]))
 
 
 OWN_STAYS = Outcome(OWN, Entry("", b""))

@@ -161,12 +161,12 @@ def block(changes: list[Change]) -> list[Change]:
 
 
 def arrives(change: Change) -> bool:
-    """Whether a change puts a file where none of the template's was."""
+    """Return whether a change adds a file to a path that had no file of the template."""
     return bool(change.source) or change.what == "added"
 
 
 def nested(name: str, arriving: set[str]) -> str | None:
-    """Another new file that needs a folder where this one goes, or is where this needs a folder."""
+    """Return another new file that is inside this path, or that this path is inside of."""
     if name not in arriving:
         return None
     parents = {path.as_posix() for path in Path(name).parents}

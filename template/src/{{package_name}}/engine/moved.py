@@ -1,8 +1,8 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""The modules' names before version 0.8.0, which files of older projects still import.
+"""Aliases for the module names before version 0.8.0.
 
-A project's own data.py, model.py, notebooks and scripts are never updated: with these names they
-work as they are. New code imports from the engine.
+Updates never change a project's data.py, model.py, notebooks and scripts, so their imports have to
+keep working. Import from the engine in new code.
 """
 
 import importlib
@@ -48,9 +48,9 @@ MOVED = {
 
 
 class Finder:
-    """Finds the modules of MOVED under their old names, where no file has such a name.
+    """Finds the modules of MOVED by their old names.
 
-    It is asked after Python's own finders, so a file that the project adds there comes first.
+    Python asks it last, so a file of the project with such a name takes precedence.
     """
 
     @staticmethod
@@ -62,7 +62,7 @@ class Finder:
 
 
 class Loader(importlib.abc.Loader):
-    """Gives the module itself, not a copy: a change of it is seen under both names."""
+    """Returns the renamed module itself, so both names share one state."""
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         new = MOVED[spec.name.rpartition(".")[2]]
@@ -72,10 +72,10 @@ class Loader(importlib.abc.Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self.spec  # Python has put the old name's spec there
+        module.__spec__ = self.spec  # the import system has replaced it
 
 
 def install() -> None:
-    """Let Python find the old names of this package, once."""
+    """Add the finder to Python's import system, once."""
     if Finder not in sys.meta_path:
         sys.meta_path.append(Finder)
