@@ -4,7 +4,7 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -20,6 +20,8 @@ USAGE = """usage: {program} COMMAND ...
   train [RECIPE]    train, or resume a run; RECIPE is {recipes}
   launch [RECIPE]   the same with Ray, in several processes on one machine or many
   evaluate RUN_DIR  measure a run's best model again and write its report
+  predict RUN_DIR FILE...
+                    predict new files with a run's best model
   export RUN_DIR    write a run's best model for serving
   runs [RUN_DIR]    list runs with their metrics, and where their configs differ
   gpu-check         check that the GPU does the work, and write reports/gpu_check.html
@@ -143,6 +145,27 @@ def evaluate(run_dir: tyro.conf.Positional[Path]) -> None:
     print_results(run_dir, run(run_dir))
 
 
+def predict(
+    run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")],
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE")],
+    json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+) -> None:
+    """Predict files with a finished run's best model, and print a line per file.
+
+    Args:
+        run_dir: Directory of the run.
+        files: Files, or folders with files. The task reads them (`load_input`).
+        json: Print a JSON object per line, with all values of the task's `describe`.
+    """
+    runs.check_finished(run_dir)
+    if not files:
+        raise UserError("predict needs files or folders after the run directory")
+    from .predict import print_predictions
+
+    if print_predictions(run_dir, files, as_json=json):
+        process_group.exit_process(1)
+
+
 def export(run_dir: tyro.conf.Positional[Path], format: Format = "auto") -> None:
     """Write a finished run's best model for serving, and prove it on a batch of the test split.
 
@@ -205,6 +228,7 @@ def print_results(run_dir: Path, metrics: dict[str, float]) -> None:
 
 COMMANDS = {
     "evaluate": evaluate,
+    "predict": predict,
     "export": export,
     "runs": compare.compare,
     "gpu-check": gpu_check,

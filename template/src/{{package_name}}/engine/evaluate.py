@@ -14,6 +14,7 @@ from .config import UserError
 from .modelling import compiled_model, first_line
 from .report import page
 from .runtime.files import atomic_write_text
+from .signature import NoData
 from .task import Task
 
 
@@ -43,6 +44,8 @@ def load_model(run_dir: Path, task: Task) -> keras.Model:
         model = compiled_model(task, steps=1)
         checkpoint.restore(run_dir / "checkpoints" / checkpoint.BEST, State.of(model, task))
         return model
+    except NoData:
+        raise
     except UserError as error:
         if not zipfile.is_zipfile(path):
             raise UserError(

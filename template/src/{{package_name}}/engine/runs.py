@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import project
+from . import project, signature
 from .config import Config, UserError
 from .pipeline import Dataset
 from .runtime.files import atomic_write_text
@@ -165,6 +165,7 @@ def open_dir(run_dir: Path, config: Config, task: Task, device: str) -> None:
         "config": config.to_json(),
         "task": {"name": type(task).__name__, "monitor": task.monitor, "mode": task.mode},
         "dataset": task.dataset.summary(),
+        "example": signature.describe(task.example),
         **git_state(),
         "versions": versions(),
         "device": device,

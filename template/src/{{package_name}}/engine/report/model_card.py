@@ -37,6 +37,8 @@ def model_card(
     return render(
         "model_card.md",
         name=name,
+        path=f"runs/{name}",
+        package=__name__.partition(".")[0],
         config=run["config"],
         examples=run["dataset"].get("examples", {}),
         device=run.get("device") or "an unknown device",

@@ -8,6 +8,7 @@ import functools
 import io
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     filters = {"number": number, "label": label, "yaml": yaml, "markdown": markdown}
-    environment.filters.update(filters)
+    environment.filters.update(filters | {"shell": shlex.quote})
     return environment
 
 

@@ -85,19 +85,25 @@ class ArrayTask(Task):
         return is_images(self.example[0])
 
     def load_input(self, path: Path) -> np.ndarray:
-        """Return an example's input from a NumPy file (.npy) or an image file, without batch axis.
+        """Return an example's input from a .npy, .txt or image file, without batch axis.
 
-        Images become what the data set has: square, uint8, 1 or 3 channels. For other inputs
-        define `load_input` in task.py. Raises UserError if the file cannot be used.
+        A text is the whole file, in UTF-8, if the inputs are strings. Images become what the data
+        set has: square, uint8, 1 or 3 channels. For other inputs define `load_input` in task.py.
+        Raises UserError if the file cannot be used.
         """
         example = self.example[0]
         if not isinstance(example, np.ndarray):
             return super().load_input(path)
+        if example.shape[1:] in ((), (1,)) and example.dtype.kind in "OSUT":
+            return _load_text(path, example)
         if Path(path).suffix == ".npy":
             return _load_array(path, example)
         _, height, width, channels = example.shape if example.ndim == 4 else (0,) * 4
         if example.dtype != np.uint8 or height != width or channels not in (1, 3):
-            return super().load_input(path)
+            raise UserError(
+                f"{path}: {type(self).__name__} reads only .npy files here: save an example with"
+                " numpy.save, or define load_input in task.py"
+            )
         image = read_images([(Path(path), 0)], np.array([0]), size=height)[0][0]
         if channels == 3:
             return image
@@ -138,6 +144,16 @@ def shape_text(shape: Shape) -> str:
     """Return a batch's shape as text, for example (n, 10)."""
     sizes = ", ".join("any" if size is None else str(size) for size in shape[1:])
     return f"(n, {sizes})" if sizes else "(n,)"
+
+
+def _load_text(path: Path, example: np.ndarray) -> np.ndarray:
+    """Return the text of a file, of the shape and kind of an example's strings."""
+    try:
+        text = Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text in UTF-8: {error}") from error
+    dtype = "O" if example.dtype.kind == "O" else None  # a fixed width would cut the text
+    return np.full(example.shape[1:], text, dtype)
 
 
 def _load_array(path: Path, example: np.ndarray) -> np.ndarray:

@@ -1,0 +1,133 @@
+# Managed by gpu-ml-template: copier update merges fixes into this file.
+"""Prediction: the best model of a run on new files, with the preprocessing of its task."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from . import project, runs, signature
+from .config import UserError
+from .evaluate import load_model
+from .task import Task
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one file."""
+
+    file: Path
+    result: dict[str, Any]
+    """As `describe` of the task returns it, for example class and probability."""
+    error: str = ""
+    """Why there is no result, if the file cannot be used."""
+
+
+def predict(run_dir: Path | str, files: Sequence[Path | str]) -> Iterator[Prediction]:
+    """Yield the predictions of a finished run's best model for files, in their order.
+
+    A folder stands for all files below it. The data set is not needed. UserError if the run is not
+    finished; a file that cannot be used has an `error` instead of a result.
+    """
+    run_dir = Path(run_dir)
+    runs.check_finished(run_dir)
+    paths = list(expand(map(Path, files)))
+    task, model = load(run_dir)
+    size = task.config.batch_size
+    for start in range(0, len(paths), size):
+        yield from predict_batch(task, model, paths[start : start + size])
+
+
+def load(run_dir: Path) -> tuple[Task, keras.Model]:
+    """Return task and best model of a finished run; the data set is read only if they need it."""
+    config = runs.load_config(run_dir)
+    try:
+        task = project.create_task(config, signature.without_data(runs.read(run_dir)))
+        return task, load_model(run_dir, task)
+    except signature.NoData:
+        task = project.make_task(config)
+        return task, load_model(run_dir, task)
+
+
+def expand(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield files, and all files below folders except hidden ones, sorted."""
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        for folder, folders, names in os.walk(path):
+            folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+            yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+def predict_batch(task: Task, model: keras.Model, paths: Sequence[Path]) -> Iterator[Prediction]:
+    """Yield the predictions for some files, computed as one batch."""
+    inputs: list[Any] = []
+    errors: list[str] = []  # one per path, empty if it was read
+    for path in paths:
+        try:
+            if not path.exists():
+                raise UserError(f"{path}: no such file")
+            inputs.append(task.load_input(path))
+            errors.append("")
+        except NotImplementedError as error:
+            raise UserError(f"task.py: {error}") from None
+        except UserError as error:
+            errors.append(str(error))
+        except OSError as error:
+            errors.append(f"{path}: {error.strerror or error}")
+    outputs = outputs_of(model, inputs)
+    for path, error in zip(paths, errors, strict=True):
+        yield Prediction(path, {} if error else task.describe(next(outputs)), error)
+
+
+def outputs_of(model: keras.Model, inputs: list[Any]) -> Iterator[Any]:
+    """Yield the model's output for each input, without batch axis, as NumPy arrays."""
+    if not inputs:
+        return
+    batch = keras.tree.map_structure(lambda *leaves: np.stack(leaves), *inputs)
+    outputs = keras.tree.map_structure(keras.ops.convert_to_numpy, model.predict_on_batch(batch))
+    for row in range(len(inputs)):
+        yield keras.tree.map_structure(lambda array, row=row: array[row], outputs)
+
+
+def as_text(prediction: Prediction) -> str:
+    """Return a prediction as a line for people; dicts and lists only if there is nothing else."""
+    result = prediction.result
+    short = {name: value for name, value in result.items() if not isinstance(value, (dict, list))}
+    values = (f"{name} {shown(value)}" for name, value in (short or result).items())
+    return f"{prediction.file}: {', '.join(values)}"
+
+
+def shown(value: Any) -> str:
+    """Return a value as text, numbers with four digits."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} {shown(one)}" for name, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(shown, value)) + "]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def print_predictions(run_dir: Path, files: Sequence[Path], as_json: bool) -> int:
+    """Print a line per file, and what cannot be used on stderr; return how many failed.
+
+    A file that came from a folder does not count as failed, unless nothing could be used.
+    """
+    given, failed, done = {Path(file) for file in files}, 0, 0
+    for one in predict(run_dir, files):
+        if one.error:
+            print(f"left out: {one.error}", file=sys.stderr)
+            failed += one.file in given
+        else:
+            done += 1
+            line = {"file": str(one.file), **one.result}
+            print(json.dumps(line) if as_json else as_text(one), flush=True)
+    if not done:
+        raise UserError("no file could be used, see above" if failed else "there are no files")
+    return failed
