@@ -157,8 +157,8 @@ def plan(project: Project) -> Plan:
             # Both sides may have moved one file there: then it has a base.
             base = project.base[places[name][0]]
             found[name].insert(0, merge(name, base, before[name], project.theirs.get(name)))
-            if seeded(name, project.seeded):
-                found[name].insert(0, Outcome(SEEDED, before[name]))
+            if seeded(name, project.seeded):  # nothing is missing: the place was the user's before
+                found[name] = [kept[0], Outcome(SEEDED, before[name]), *found[name]]
             continue
         if track.base and name in before:
             owned.add(name)
