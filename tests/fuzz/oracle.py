@@ -158,7 +158,7 @@ def plan(project: Project) -> Plan:
             base = project.base[places[name][0]]
             found[name].insert(0, merge(name, base, before[name], project.theirs.get(name)))
             if seeded(name, project.seeded):  # nothing is missing: the place was the user's before
-                found[name] = [kept[0], Outcome(SEEDED, before[name]), *found[name]]
+                found[name] = [Outcome(SEEDED, before[name]), kept[0], *found[name]]
             continue
         if track.base and name in before:
             owned.add(name)
@@ -174,6 +174,8 @@ def plan(project: Project) -> Plan:
             places[place] = (track.base, place)
         elif free:
             found[name] = [outcome]
+            if name in project.ignored:  # not in git, so it may stay, and keep its name
+                found[name].append(Outcome(BLOCKED, before[name]))
     for track in tracks(project):
         if track.base not in (None, track.yours) and track.yours in before:
             follow_folder(project, found, places, track)
