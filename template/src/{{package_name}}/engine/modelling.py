@@ -60,14 +60,20 @@ def wrap(module: Any, task: Task) -> keras.Model:
     if not fits:
         kind = type(module).__name__
         raise UserError(f"task.py: build returned {kind}, but must return a keras.Model")
-    shape = output_shape(module, task)  # makes the parameters of lazy modules, too
-    layer = TorchModule(module, output_shape=shape, name="module")
+    outputs = output_example(module, task)  # makes the parameters of lazy modules, too
+    shapes = keras.tree.map_structure(lambda output: (None, *output.shape[1:]), outputs)
+    layer = TorchModule(module, output_shape=shapes, name="module")
     inputs = inputs_like(task.example[0], ["inputs"])
-    return keras.Model(inputs, layer(inputs), name="wrapped")
+    # The layer's own structure has Keras' kind of dict, which losses by name do not take.
+    symbolic = keras.tree.flatten(layer(inputs))
+    model = keras.Model(inputs, keras.tree.pack_sequence_as(outputs, symbolic), name="wrapped")
+    if isinstance(outputs, (list, tuple)):
+        model.output_names = [f"output{i}" for i in range(len(symbolic))]  # all are the layer's
+    return model
 
 
-def output_shape(module: Any, task: Task) -> Any:
-    """Return the shape of a torch module's output, or a pytree of shapes; None for the batch."""
+def output_example(module: Any, task: Task) -> Any:
+    """Return the output of a torch module for one example; UserError if it has none that fits."""
     import torch
 
     tensors = keras.tree.map_structure(
@@ -90,12 +96,13 @@ def output_shape(module: Any, task: Task) -> Any:
     finally:
         module.train(training)
     for output in keras.tree.flatten(outputs):
-        if not isinstance(output, torch.Tensor) or output.ndim == 0:
+        if not isinstance(output, torch.Tensor) or output.shape[:1] != (1,):
+            shape = f" of shape {(*output.shape,)}" if isinstance(output, torch.Tensor) else ""
             raise UserError(
-                f"task.py: the torch module returns {type(output).__name__}: return a tensor with "
-                "a batch axis, or a dict or tuple of them"
+                f"task.py: the torch module returns {type(output).__name__}{shape} for a batch of "
+                "one: return a tensor with a batch axis, or a dict or tuple of them"
             )
-    return keras.tree.map_structure(lambda output: (None, *output.shape[1:]), outputs)
+    return outputs
 
 
 class TorchModule(keras.layers.TorchModuleWrapper):
