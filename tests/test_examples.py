@@ -98,8 +98,8 @@ EXPECTED = {
         recipe=("fine_tune", "--init-from", "runs/head"),
         before=(
             ("train", "pretrain", "--epochs", "3", "--run-dir", "runs/pretrain"),
-            ("train", "head", "--init-from", "runs/pretrain", "--epochs", "20")
-            + ("--run-dir", "runs/head"),
+            ("train", "fine_tune", "--init-from", "runs/pretrain", "--freeze")
+            + ("--epochs", "20", "--run-dir", "runs/head"),
         ),
     ),
     # Noise in place of images: what the generator draws before the first step.

@@ -39,6 +39,10 @@ def updated(folder: Path, framework: str, copy, tagged: Path) -> None:
         done = update(folder)
         # The update leaves the locks to a lock.py that it has just changed.
         assert done.returncode == 2 and "nox -s lock" in done.stdout, done.stdout + done.stderr
+        conflicts = unmerged(folder)  # both append to it
+        assert {Path(name).name for name in conflicts} <= {"train.py"}, done.stdout
+        for name in conflicts:
+            git(folder, "checkout", "--theirs", "--", name)
         commit(folder)
 
 
@@ -78,6 +82,41 @@ def writes_a_report(notebook: Path) -> bool:
 
 def test_its_own_lint_and_hooks_pass(project):
     assert "no private keys" in nox(project, "-s", "lint")
+
+
+def find_type_errors(environment: Path, folder: Path, *paths: Path) -> str:
+    """Return the type errors of a project, checked as its lint does with packages of another's."""
+    python = environment / ".venv/bin/python"
+    line = [python, "-m", "pyrefly", "check", f"--python-interpreter-path={python}", *paths]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, " INFO 0 errors" in done.stderr) in ((0, True), (1, False)), done
+    return done.stdout if done.returncode else ""
+
+
+@pytest.mark.parametrize("version", ["v0.6.0", "v0.8.0"])
+def test_an_update_brings_no_type_errors_but_those_of_the_engine(
+    projects, copy, tagged, tmp_path, version
+):
+    folder = tmp_path / "myproj"
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, tmp_path / "settings", tagged)
+        assert copy(folder, f"--vcs-ref={version}").returncode == 0
+        commit(folder)
+        done = update(folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert find_type_errors(projects("tensorflow"), folder) == ""
+    for name in ("train.py", "report/page.py"):
+        path = folder / "src/myproj/engine" / name
+        path.write_text(path.read_text() + '\n\nWRONG: int = "text"\n')
+    found = find_type_errors(projects("tensorflow"), folder)
+    assert "src/myproj/engine/train.py:" in found and "src/myproj/engine/report/page.py:" in found
+
+
+@pytest.mark.parametrize("project", ["tensorflow"], indirect=True)
+def test_the_files_that_are_yours_start_without_type_errors(project):
+    [package] = (project / "src").iterdir()
+    paths = [package / f"{name}.py" for name in ("recipes", "data", "model", "task")]
+    assert find_type_errors(project, project, *paths) == ""
 
 
 def test_its_hooks_stop_a_commit(project):

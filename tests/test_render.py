@@ -35,7 +35,7 @@ def files(project: Path) -> set[str]:
     return {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
 
 
-def expected(package: str, license: str, ci: str) -> set[str]:
+def expected(package: str, framework: str, license: str, ci: str) -> set[str]:
     """Every file of a project, by name."""
     at_top = """
         .copier-answers.yml .dockerignore .editorconfig .gitattributes .gitignore
@@ -93,6 +93,7 @@ def expected(package: str, license: str, ci: str) -> set[str]:
         | {f"src/{package}/{name}.py" for name in modules.split()}
         | {f"src/{package}/engine/report/templates/{name}" for name in pages.split()}
         | {f"tests/{name}.py" for name in tests.split()}
+        | ({"tests/engine/test_torch_module.py"} if framework == "torch" else set())
         | {f"tools/updater/{name}.py" for name in updater.split()}
         | ({"LICENSE"} if license != "none" else set())
         | CIS[ci]
@@ -114,7 +115,8 @@ def rendered(request, template, tmp_path_factory):
 
 def test_the_files_are_these_and_no_others(rendered):
     project, answers = rendered
-    assert files(project) == expected(answers["package_name"], answers["license"], answers["ci"])
+    names = ("package_name", "framework", "license", "ci")
+    assert files(project) == expected(*(answers[name] for name in names))
 
 
 def strip_comments(text: str) -> str:

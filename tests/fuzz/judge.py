@@ -255,7 +255,7 @@ def judge_exit(
     seen = left or ignored or exposed
     todo = seen or locks.left(project, after)
     named = [*left, *exposed]
-    wrong = [f"the output does not name {name}" for name in named if name not in done.stdout]
+    wrong = [f"the output does not name {name}" for name in named if shown(name) not in done.stdout]
     for name in ignored:
         if not any(name in row and IGNORED in row for row in done.stdout.splitlines()):
             wrong.append(f"the output does not say that git ignores {name}")
@@ -266,6 +266,11 @@ def judge_exit(
     if done.returncode not in ({2} if todo else {0, 2} if stays else {0}):
         wrong.append(f"exit code {done.returncode}, with {seen or 'nothing'} to do")
     return wrong
+
+
+def shown(name: str) -> str:
+    """Return a name as the output has it: bytes that are not UTF-8 are escaped."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 # What has to be refused.

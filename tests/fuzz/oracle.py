@@ -157,8 +157,8 @@ def plan(project: Project) -> Plan:
             # Both sides may have moved one file there: then it has a base.
             base = project.base[places[name][0]]
             found[name].insert(0, merge(name, base, before[name], project.theirs.get(name)))
-            if seeded(name, project.seeded):
-                found[name].insert(0, Outcome(SEEDED, before[name]))
+            if seeded(name, project.seeded):  # nothing is missing: the place was the user's before
+                found[name] = [Outcome(SEEDED, before[name]), kept[0], *found[name]]
             continue
         if track.base and name in before:
             owned.add(name)
@@ -174,6 +174,8 @@ def plan(project: Project) -> Plan:
             places[place] = (track.base, place)
         elif free:
             found[name] = [outcome]
+            if name in project.ignored:  # not in git, so it may stay, and keep its name
+                found[name].append(Outcome(BLOCKED, before[name]))
     for track in tracks(project):
         if track.base not in (None, track.yours) and track.yours in before:
             follow_folder(project, found, places, track)

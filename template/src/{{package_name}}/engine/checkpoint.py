@@ -13,6 +13,7 @@ import json
 import os
 import re
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,39 @@ def best_epoch(history: list[dict[str, float]], monitor: str, mode: str) -> int:
 
 
 @dataclass(frozen=True)
+class Buffer:
+    """A buffer of a torch module, which Keras does not know, such as a BatchNorm's statistics."""
+
+    owner: Any
+    """The module, which may put another tensor in the buffer's place."""
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(getattr(self.owner, self.name).shape)
+
+    @property
+    def dtype(self) -> str:
+        return keras.backend.standardize_dtype(getattr(self.owner, self.name).dtype)
+
+    def array(self) -> np.ndarray:
+        """Return the value."""
+        return keras.ops.convert_to_numpy(getattr(self.owner, self.name))
+
+    def assign(self, array: np.ndarray) -> None:
+        """Set the value."""
+        tensor = getattr(self.owner, self.name)
+        tensor.detach().copy_(keras.ops.convert_to_tensor(array))
+
+
+@dataclass(frozen=True)
 class State:
     """Everything that decides how a training continues: what a checkpoint saves and restores."""
 
     variables: dict[str, keras.Variable]
     """By a name that is the same in each process."""
-    buffers: dict[str, Any]
-    """torch's buffers, which Keras does not know, such as the statistics of a torch BatchNorm."""
+    buffers: dict[str, Buffer]
+    """Those that a torch module keeps in its state_dict."""
 
     @classmethod
     def of(cls, model: keras.Model, task: Task) -> State:
@@ -86,33 +113,60 @@ class State:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all values as NumPy arrays by name."""
         arrays = {name: devices.to_numpy(variable) for name, variable in self.variables.items()}
-        return arrays | {name: b.detach().cpu().numpy() for name, b in self.buffers.items()}
+        return arrays | {name: buffer.array() for name, buffer in self.buffers.items()}
 
     def assign(self, arrays: dict[str, np.ndarray]) -> None:
         """Set all values from arrays of the same names and shapes."""
-        for name, variable in self.variables.items():
-            variable.assign(arrays[name].astype(variable.dtype))
-        for name, buffer in self.buffers.items():
-            buffer.copy_(buffer.new_tensor(arrays[name]))
+        for name, value in {**self.variables, **self.buffers}.items():
+            value.assign(arrays[name].astype(value.dtype))
 
 
 def _named(groups: dict[str, list[keras.Variable]]) -> dict[str, keras.Variable]:
     named: dict[str, keras.Variable] = {}
     for group, members in groups.items():
         for variable in members:
-            # Keras numbers seed generators, optimizers and metrics without a name through a whole
-            # process: leave these names out, and count here.
             path = variable.path if group == "model" else _without_owner(variable.path)
-            name = re.sub(r"seed_generator(_\d+)?/", "seed_generator/", f"{group}/{path}")
-            same = sum(1 for other in named if other.split("#")[0] == name)
-            named[f"{name}#{same}" if same else name] = variable
+            named[_free(f"{group}/{_without_numbers(path)}", named)] = variable
     return named
 
 
-def _buffers(model: keras.Model) -> dict[str, Any]:
+def _free(name: str, taken: Iterable[str]) -> str:
+    """Return a name, with its number among the equal ones that are taken."""
+    same = sum(1 for other in taken if other.split("#")[0] == name)
+    return f"{name}#{same}" if same else name
+
+
+def _without_numbers(path: str) -> str:
+    """Return a path without the numbers of seed generators and of variables without a name.
+
+    Keras numbers these through a whole process.
+    """
+    path = re.sub(r"seed_generator_\d+/", "seed_generator/", path)
+    return re.sub(r"(?<![a-z])variable_\d+(?!\d)", "variable", path)
+
+
+def _buffers(model: keras.Model) -> dict[str, Buffer]:
     if keras.config.backend() != "torch":
         return {}
-    return {f"buffer/{name}": buffer for name, buffer in model.named_buffers()}
+    found: dict[str, Buffer] = {}
+    known = set()
+    # A model's own named_buffers() lacks the layers of a functional model.
+    for layer in model._flatten_layers():
+        kept = layer.state_dict()
+        for name, _ in layer.named_buffers():
+            path, _, last = name.rpartition(".")
+            owner = layer.get_submodule(path)
+            if name in kept and (id(owner), last) not in known:
+                known.add((id(owner), last))
+                found[_free(f"buffer/{name}", found)] = Buffer(owner, last)
+    return found
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Set all weights and buffers of a model to those of another one; ValueError if they differ."""
+    target.set_weights(source.get_weights())
+    for one, other in zip(_buffers(source).values(), _buffers(target).values(), strict=True):
+        other.assign(one.array())
 
 
 def save(path: Path, state: State, progress: Progress) -> None:
@@ -157,7 +211,7 @@ def restore(path: Path, state: State) -> Progress:
     random_state = {name: arrays.pop(name) for name in list(arrays) if name.startswith("torch/")}
     if "stopped" not in meta:
         arrays = by_new_names(arrays)
-    shapes = {name: tuple(v.shape) for name, v in (state.variables | state.buffers).items()}
+    shapes = {name: tuple(v.shape) for name, v in {**state.variables, **state.buffers}.items()}
     found = {name: array.shape for name, array in arrays.items()}
     differing = sorted({name for name, _ in shapes.items() ^ found.items()})
     if differing:
@@ -181,9 +235,8 @@ def by_new_names(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     renamed: dict[str, np.ndarray] = {}
     for old, array in arrays.items():
         group, _, path = old.split("#")[0].partition("/")
-        name = f"{group}/{path if group == 'model' else _without_owner(path)}"
-        same = sum(1 for other in renamed if other.split("#")[0] == name)
-        renamed[old if group == "model" else f"{name}#{same}" if same else name] = array
+        path = _without_numbers(path if group == "model" else _without_owner(path))
+        renamed[_free(f"{group}/{path}", renamed)] = array
     return renamed
 
 
@@ -242,21 +295,26 @@ def weights_that_fit(path: Path, model: keras.Model) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path) as file:
-            names = [name for name in file.files if name.startswith("model/")]
+            names = [name for name in file.files if name.startswith(("model/", "buffer/"))]
             arrays = {name: file[name] for name in names if "seed_generator" not in name}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = f"init_from: {path} cannot be read ({error})"
         raise UserError(f"{reason}: name a finished run") from None
-    shapes = {n: tuple(v.shape) for n, v in _named({"model": model.variables}).items()}
+    shapes = {name: tuple(weight.shape) for name, weight in _weights(model).items()}
     fits = {name: array for name, array in arrays.items() if shapes.get(name) == array.shape}
     if not fits:
         raise UserError(f"init_from: no weight of {path} fits the model by name and shape")
     return fits
 
 
+def _weights(model: keras.Model) -> dict[str, Any]:
+    """Return variables and buffers of a model by name."""
+    return {**_named({"model": model.variables}), **_buffers(model)}
+
+
 def warm_start(path: Path, model: keras.Model) -> None:
     """Set the weights of a new model that a checkpoint has, and print how many these are."""
-    wanted, fits = _named({"model": model.variables}), weights_that_fit(path, model)
+    wanted, fits = _weights(model), weights_that_fit(path, model)
     for name, array in fits.items():
         wanted[name].assign(array.astype(wanted[name].dtype))
     total = sum("seed_generator" not in name for name in wanted)

@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from . import project, runs
+from . import checkpoint, project, runs
 from .config import UserError
 from .evaluate import load_model
-from .modelling import build
+from .modelling import build, inputs_like
 from .task import Task
 
 TOLERANCE = 1e-3
@@ -78,16 +78,13 @@ def for_serving(model: keras.Model, task: Task) -> keras.Model:
     if task.config.precision != "float32":
         plain = build(task, precision="float32")
         try:
-            plain.set_weights(model.get_weights())
+            checkpoint.copy_weights(model, plain)
         except ValueError as error:
             raise UserError("model.py has changed since this run: put it back to export") from error
     examples = task.example[0]
-    names = iter([one.name for one in getattr(model, "inputs", None) or ()])
     # Left to itself, Keras exports augmentation layers as they are in training.
-    inputs = keras.tree.map_structure(
-        lambda array: keras.Input(array.shape[1:], dtype=array.dtype, name=next(names, None)),
-        examples,
-    )
+    names = [one.name for one in getattr(model, "inputs", None) or ()]
+    inputs = inputs_like(examples, names)
     serving = keras.Model(inputs, plain(inputs, training=False), name=model.name)
     serving(examples)  # Keras exports only what was called
     return serving
@@ -108,8 +105,8 @@ def run_onnx(path: Path, inputs: Any) -> list[np.ndarray]:
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         names = [one.name for one in session.get_inputs()]
-        if isinstance(inputs, dict) and set(names) == set(inputs):
-            values = inputs
+        if isinstance(inputs, dict) and set(names) <= set(inputs):
+            values = {name: inputs[name] for name in names}
         else:
             values = dict(zip(names, keras.tree.flatten(inputs), strict=True))
         return [np.asarray(output) for output in session.run(None, values)]

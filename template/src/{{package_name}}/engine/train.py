@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import PicklingError
 
 import keras
 
@@ -19,7 +20,7 @@ from .checkpoint import Progress, State
 from .config import Config, UserError
 from .distributed import process_group
 from .distributed.cluster import SINGLE_PROCESS, Cluster
-from .modelling import compiled_model
+from .modelling import compiled_model, first_line
 from .pipeline import Batches, epoch_order
 from .runtime import devices, files
 from .runtime.signals import Interrupted, StepCallback, stop_on_signal
@@ -128,8 +129,14 @@ class Trainer:
 
         Not in the cluster's scope: in there even making a variable waits for all processes.
         """
-        with files.atomic_write(run_dir / "model.keras") as part:
-            self.model.save(part)
+        try:
+            with files.atomic_write(run_dir / "model.keras") as part:
+                self.model.save(part)
+        except (NotImplementedError, AttributeError, TypeError, PicklingError) as error:
+            raise UserError(
+                f"model.py: the model cannot be saved ({first_line(error)}): correct it, then run "
+                f"train --run-dir {run_dir} again, which continues from the checkpoint"
+            ) from error
         alone = self.cluster.devices == 1
         model = self.model if alone else evaluate.load_model(run_dir, self.task)
         return evaluate.write_results(run_dir, model, self.task, best)
