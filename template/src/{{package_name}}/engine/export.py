@@ -1,6 +1,7 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
 """Export for serving: SavedModel or ONNX, proven by running it on a batch of the test split."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from . import checkpoint, project, runs
+from . import checkpoint, project, runs, signature
 from .config import UserError
 from .evaluate import load_model
 from .modelling import build, inputs_like
@@ -41,9 +42,13 @@ def export(run_dir: Path, format: str = "auto") -> tuple[Path, float]:
     try:
         if format == "saved_model":
             model.export(part, format="tf_saved_model", verbose=False)
+            extra = part / "assets.extra"  # where TensorFlow Serving looks for files of its users
+            extra.mkdir()
+            (extra / "metadata.json").write_text(json.dumps(metadata(task), indent=2) + "\n")
             outputs = run_saved_model(part, inputs)
         else:
             model.export(part, format="onnx", verbose=False)
+            add_metadata(part, metadata(task))
             outputs = run_onnx(part, inputs)
         difference = compare(outputs, model.predict_on_batch(inputs))
         if not difference <= TOLERANCE:
@@ -55,6 +60,26 @@ def export(run_dir: Path, format: str = "auto") -> tuple[Path, float]:
     finally:
         remove(part)
     return path, difference
+
+
+def metadata(task: Task) -> dict[str, Any]:
+    """Return what a program that serves the model has to know of its inputs and outputs."""
+    return {
+        "recipe": task.config.recipe,
+        "task": type(task).__name__,
+        "class_names": list(task.dataset.class_names),
+        "input": signature.describe(task.example[0]),
+    }
+
+
+def add_metadata(path: Path, values: dict[str, Any]) -> None:
+    """Put values into the metadata of an ONNX file, as texts; what is no text becomes JSON."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    texts = {name: v if isinstance(v, str) else json.dumps(v) for name, v in values.items()}
+    onnx.helper.set_model_props(model, texts)
+    onnx.save(model, path)
 
 
 def compare(outputs: Any, expected: Any) -> float:

@@ -55,5 +55,5 @@ def without_data(run: dict[str, Any]) -> Dataset:
         return example
 
     sizes = run["dataset"]["examples"]
-    splits = {name: Split(sizes[name], read) for name in ("train", "validation", "test")}
-    return Dataset(**splits, class_names=tuple(run["dataset"]["classes"]))
+    train, validation, test = (Split(sizes[n], read) for n in ("train", "validation", "test"))
+    return Dataset(train, validation, test, class_names=tuple(run["dataset"]["classes"]))
