@@ -1,4 +1,4 @@
-"""The code of docs/data-sources.md: each source trains, resumes exactly, and reads what was written."""
+"""The code of docs/data-sources.md: each source trains, and resumes exactly."""
 
 import re
 import subprocess
@@ -41,8 +41,16 @@ HUGGING_FACE = """
 import datasets
 
 numbers = np.random.default_rng(0).normal(size=(100, 4)).astype("float32")
-rows = {"numbers": numbers, "label": (numbers.sum(axis=1) > 0).astype("int32")}
-datasets.Dataset.from_dict(rows).save_to_disk(str(root))
+labels = (numbers.sum(axis=1) > 0).astype("int32")
+parts = {
+    part: datasets.Dataset.from_dict({"numbers": numbers[rows], "label": labels[rows]})
+    for part, rows in (
+        ("train", slice(80)),
+        ("validation", slice(80, 90)),
+        ("test", slice(90, 100)),
+    )
+}
+datasets.DatasetDict(parts).save_to_disk(str(root))
 load, first = hugging_face, (4,)
 """
 TORCH = """
@@ -155,7 +163,7 @@ def test_the_source_trains(project, tmp_path, function, imports, data, framework
     folder = project(framework)
     env = own_home(folder) | {"PYTHONPATH": str(folder / "src")}
     if packages:  # beside the project's environment, which stays as it is
-        extra = tmp_path / "packages"
+        extra = tmp_path / "site-packages"  # dill pickles modules in other folders by value
         line = ["uv", "pip", "install", "--quiet", f"--target={extra}", *packages]
         subprocess.run([*line, f"--python={folder / '.venv/bin/python'}"], check=True)
         imports = f"import sys\nsys.path.append({str(extra)!r})\n{imports}"  # behind its packages
