@@ -3,6 +3,7 @@
 Run in a project's environment: listing.py PACKAGE FILES. The files are links to ten pictures.
 """
 
+import dataclasses
 import importlib
 import json
 import os
@@ -18,8 +19,8 @@ from PIL import Image
 
 def main() -> None:
     package, files = sys.argv[1], int(sys.argv[2])
-    names = ("engine.config", "data", "engine.pipeline")
-    config, data, pipeline = (importlib.import_module(f"{package}.{name}") for name in names)
+    names = ("recipes", "data", "engine.pipeline")
+    recipes, data, pipeline = (importlib.import_module(f"{package}.{name}") for name in names)
     importlib.import_module(f"{package}.engine.train")  # with the framework, as in a training
     random = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as scratch:
@@ -30,7 +31,7 @@ def main() -> None:
             Image.fromarray(random.integers(0, 256, (64, 64, 3), "uint8")).save(first)
             for number in range(1, files // 10):
                 os.link(first, folder / f"{number}.jpg")
-        values = config.Config(recipe="image_folder", data="image_folder", data_dir=Path(scratch))
+        values = dataclasses.replace(recipes.image_folder(), data_dir=Path(scratch))
         began = time.perf_counter()
         dataset = data.load(values)
         loading = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""Train the benchmark recipe through train() and, after each of its epochs, by hand.
+"""Train the benchmark's network through train() and, after each of its epochs, by hand.
 
 Run it with a generated project's Python: throughput.py PACKAGE EPOCHS. Its last line is JSON. Both
 use the same model, data, optimizer, precision and jit setting; the first epochs, which compile, do
@@ -14,15 +14,15 @@ import time
 from pathlib import Path
 
 PACKAGE, EPOCHS = sys.argv[1], int(sys.argv[2])
-config, data, devices, pipeline, runs, train = (
+devices, networks, pipeline, runs, train, workload = (
     importlib.import_module(f"{PACKAGE}.{name}")
     for name in (
-        "engine.config",
-        "data",
         "engine.runtime.devices",
+        "engine.benchmark.networks",
         "engine.pipeline",
         "engine.runs",
         "engine.train",
+        "engine.benchmark.workload",
     )
 )
 import keras  # noqa: E402  (the package has chosen the backend)
@@ -33,12 +33,12 @@ ON_CPU = {"image_size": 32, "batch_size": 8}  # XLA's convolutions are slow ther
 
 def main() -> None:
     sizes = {} if devices.gpus() else ON_CPU
-    recipe = dataclasses.replace(config.benchmark(), epochs=EPOCHS + 1, **sizes)
-    training = train.Training.of(recipe, data.load(recipe))
-    steps = training.steps
+    recipe = dataclasses.replace(workload.benchmark_config(), epochs=EPOCHS + 1, **sizes)
+    trainer = train.Trainer.of(networks.synthetic_task(recipe))
+    steps = trainer.steps
     make_loop = getattr(loops, keras.config.backend())
-    loop = make_loop(training.network)
-    batch = next(iter(pipeline.Batches(training.dataset.train, recipe.batch_size)))
+    loop = make_loop(trainer.model)
+    batch = next(iter(pipeline.Batches(trainer.task.dataset.train, recipe.batch_size)))
     fed = {
         "loop fed from NumPy": batch,
         "loop on one batch on the device": tuple(map(keras.ops.convert_to_tensor, batch)),
@@ -63,7 +63,7 @@ def main() -> None:
 
     runs.Log.add = add_and_race
     with tempfile.TemporaryDirectory() as folder:
-        train.train(recipe, Path(folder, "run"))
+        train.train(recipe, Path(folder, "run"), networks.synthetic_task)
     size = recipe.image_size
     setting = f"{size} x {size} pixels, batches of {recipe.batch_size}, {recipe.precision}"
     print(json.dumps({"setting": setting, "examples_per_s": rates, "data_wait": waits}))

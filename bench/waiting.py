@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 PACKAGE, EPOCHS = sys.argv[1], int(sys.argv[2])
-config = importlib.import_module(f"{PACKAGE}.engine.config")
+recipes = importlib.import_module(f"{PACKAGE}.recipes")
 train = importlib.import_module(f"{PACKAGE}.engine.train")
 SIZE, PICTURES = 224, 200
 
@@ -40,7 +40,7 @@ def main() -> None:
         sizes = [path.stat().st_size for path in Path(folder).rglob("*.jpg")]
         print(f"{len(sizes)} pictures of {np.mean(sizes) / 1000:.0f} KB on average")
         recipe = dataclasses.replace(
-            config.image_folder(), data_dir=Path(folder, "raw"), image_size=SIZE, epochs=EPOCHS + 1
+            recipes.image_folder(), data_dir=Path(folder, "raw"), image_size=SIZE, epochs=EPOCHS + 1
         )
         train.train(recipe, Path(folder, "run"))
         lines = Path(folder, "run", "metrics.jsonl").read_text().splitlines()[1:]
