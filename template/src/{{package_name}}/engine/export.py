@@ -32,7 +32,8 @@ def export(run_dir: Path, format: str = "auto") -> tuple[Path, float]:
     if format == "saved_model" and backend != "tensorflow":
         raise UserError(f"saved_model needs TensorFlow, this is {backend}: use --format onnx")
     task = project.make_task(runs.load_config(run_dir))
-    runs.check_data(run_dir, task.dataset)
+    if note := runs.check_classes(run_dir, task.dataset):
+        print(f"{run_dir}: {note} The export is compared on the data as it is now.", flush=True)
     test = task.dataset.test
     inputs = test.read(np.arange(min(task.config.batch_size, test.size)))[0]
     model = for_serving(load_model(run_dir, task), task)

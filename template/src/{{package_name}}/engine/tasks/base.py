@@ -93,6 +93,8 @@ class ArrayTask(Task):
         example = self.example[0]
         if not isinstance(example, np.ndarray):
             return super().load_input(path)
+        if self.dataset.read_file and Path(path).suffix != ".npy":
+            return self.dataset.read_file(Path(path))
         if Path(path).suffix == ".npy":
             return _load_array(path, example)
         _, height, width, channels = example.shape if example.ndim == 4 else (0,) * 4
