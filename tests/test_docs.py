@@ -84,6 +84,9 @@ TESTS = {
     "nox -s tests -- -k questions": "test_questions.py::",
     "nox -s train": "test_first_day.py::test_every_days_commands",
     "nox -s update": "test_plain_update.py::test_the_guides_commands",
+    "python -m PACKAGE.engine.image_folder": (
+        "template/tests/engine/test_image_folder.py::test_the_program_lists_what_it_finds"
+    ),
     "python -m PACKAGE benchmark": "template/tests/engine/test_benchmark.py::",
     "python -m PACKAGE evaluate": "test_first_day.py::test_every_days_commands",
     "python -m PACKAGE export": "test_first_day.py::test_every_days_commands",
@@ -218,7 +221,7 @@ def test_the_tests_of_commands_exist_and_name_them(command, test):
         return
     seen += "".join((ROOT / page).read_text() for page in WHOLE if Path(page).name in seen)
     words = set(command.split()) - {"nox", "-s", "--", "python", "python3", "-m", "PACKAGE"}
-    assert all(word.strip("-") in seen for word in words)
+    assert all(word.removeprefix("PACKAGE.").strip("-") in seen for word in words)
 
 
 def test_each_session_that_is_named_exists(pages, template):

@@ -4,16 +4,10 @@
 Images are uint8 (0 to 255) of shape (height, width, channels), labels are int32 class numbers.
 """
 
-import hashlib
-from functools import partial
-from pathlib import Path
-
 import numpy as np
 
-from .engine import Dataset, Split, UserError, read_images
+from .engine import Dataset, load_image_folder
 from .recipes import Config
-
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 
 
 def load(config: Config) -> Dataset:
@@ -38,45 +32,10 @@ def digits(config: Config) -> Dataset:
 
 
 def image_folder(config: Config) -> Dataset:
-    """Return the images below config.data_dir, a folder per class, split 70/15/15 class by class.
+    """Return the images below config.data_dir: a folder per class, or train/, val/ and test/.
 
-    A hash of the file names decides: no seed moves an image, and few move when some are added.
+    What is left out, split and checked, and how: see load_image_folder.
     """
-    root = config.data_dir
-    folders = sorted(p for p in root.glob("[!.]*") if p.is_dir())
-    if len(folders) < 2:
-        raise UserError(
-            f"{root} holds {len(folders)} class folders: "
-            f"put images into two or more, {root}/<class>/*.png or *.jpg"
-        )
-    parts: dict[str, list[tuple[Path, int]]] = {"test": [], "validation": [], "train": []}
-    for label, folder in enumerate(folders):
-        files = [(p, label) for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES]
-        if len(files) < 3:
-            raise UserError(
-                f"{folder} holds {len(files)} images: a class needs at least 3, one for each part"
-            )
-        files.sort(
-            key=lambda file: hashlib.sha256(str(file[0].relative_to(root)).encode()).digest()
-        )
-        held_out = max(1, round(0.15 * len(files)))
-        parts["test"] += files[:held_out]
-        parts["validation"] += files[held_out : 2 * held_out]
-        parts["train"] += files[2 * held_out :]
-    splits = {
-        name: Split(len(files), partial(read_images, files, size=config.image_size))
-        for name, files in parts.items()
-    }
-    seen = [
-        f"{path.relative_to(root)} {path.stat().st_size}"
-        for part in parts.values()
-        for path, _ in part
-    ]
-    digest = hashlib.sha256("\n".join(seen).encode()).hexdigest()
-    return Dataset(
-        splits["train"],
-        splits["validation"],
-        splits["test"],
-        class_names=tuple(folder.name for folder in folders),
-        digest=digest,
+    return load_image_folder(
+        config.data_dir, config.image_size, resize=config.resize, skip_bad=config.skip_bad
     )

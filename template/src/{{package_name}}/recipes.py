@@ -16,14 +16,20 @@ from .engine import UserError
 class Config(engine.Config):
     """The fields of the engine, and your own: each one is an option of the command line."""
 
-    MAY_CHANGE: ClassVar[frozenset[str]] = engine.Config.MAY_CHANGE | {"data_dir"}
+    MAY_CHANGE: ClassVar[frozenset[str]] = engine.Config.MAY_CHANGE | {"data_dir", "skip_bad"}
 
     data: Literal["digits", "image_folder"]
     """Data set, see data.py."""
     data_dir: Path = Path("data/raw")
-    """Folder with one folder of images per class (image_folder only)."""
+    """Folder with one folder of images per class, or train, val, test (image_folder only)."""
     image_size: int = 64
     """Height and width that images are resized to, in pixels (not for digits)."""
+    resize: Literal["fit", "crop", "stretch"] = "fit"
+    """fit pads to a square, crop cuts off the longer side, stretch distorts (image_folder only)."""
+    skip_bad: bool = False
+    """Leave out images that cannot be read instead of refusing to train (image_folder only)."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced lets each class count the same in the training loss, however rare it is."""
     model: Literal["cnn", "resnet50"] = "cnn"
     """Network, see model.py."""
     dropout: float = 0.3
@@ -43,7 +49,7 @@ def digits() -> Config:
 
 
 def image_folder() -> Config:
-    """Your own images, data/raw/<class>/*.png or *.jpg, streamed from disk."""
+    """Your own images, data/raw/<class>/*.jpg (or *.png and others), streamed from disk."""
     return Config(recipe="image_folder", data="image_folder", image_size=128, epochs=50)
 
 

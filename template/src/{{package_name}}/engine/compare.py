@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import tyro
 
 from . import runs
+from .batch_size import training_batch_size
 from .config import UserError
 from .report.format import loss_last, number
 
@@ -98,8 +99,10 @@ def read(run_dir: Path) -> Run:
         metrics = best(rows, task["monitor"], task["mode"])
         spent = {}
         if rows and "examples" in dataset and all("examples_per_s" in row for row in rows):
-            at_once = config["batch_size"] * config.get("steps_per_execution", 1)
-            examples = dataset["examples"]["train"] // at_once * at_once
+            train = dataset["examples"]["train"]
+            executed = config.get("steps_per_execution", 1)
+            at_once = training_batch_size(config["batch_size"], train, executed) * executed
+            examples = train // at_once * at_once
             spent = {"seconds": sum(examples / row["examples_per_s"] for row in rows)}
         path = run_dir / "metrics.json"
         if finished := path.exists():

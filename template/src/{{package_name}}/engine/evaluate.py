@@ -22,10 +22,11 @@ def evaluate(run_dir: Path) -> dict[str, float]:
     """Measure a finished run again on its test split, write the results, and return the metrics."""
     runs.check_finished(run_dir)
     task = project.make_task(runs.load_config(run_dir))
-    runs.check_data(run_dir, task.dataset)
+    if note := runs.check_classes(run_dir, task.dataset):
+        print(f"{run_dir}: {note} The results are of the data as it is now.", flush=True)
     history = runs.read_history(run_dir, task.monitor)
     best = history[checkpoint.best_epoch(history, task.monitor, task.mode)]
-    return write_results(run_dir, load_model(run_dir, task), task, best)
+    return write_results(run_dir, load_model(run_dir, task), task, best, note)
 
 
 def load_model(run_dir: Path, task: Task) -> keras.Model:
@@ -58,11 +59,12 @@ def load_model(run_dir: Path, task: Task) -> keras.Model:
 
 
 def write_results(
-    run_dir: Path, model: keras.Model, task: Task, best: dict[str, float]
+    run_dir: Path, model: keras.Model, task: Task, best: dict[str, float], note: str = ""
 ) -> dict[str, float]:
     """Write metrics.json, plots, report.html and MODEL_CARD.md, and return the metrics.
 
-    `best` is the row of metrics.jsonl whose weights the model has.
+    `best` is the row of metrics.jsonl whose weights the model has. Report and model card show
+    `note`.
     """
     evaluation = task.evaluate(model)
     metrics = {"best_epoch": best["epoch"]}
@@ -73,6 +75,6 @@ def write_results(
             metrics[name] = float(value)
         else:
             print(f"{name} is {value}: left out of the results", flush=True)
-    page.write(run_dir, metrics, evaluation, task)
+    page.write(run_dir, metrics, evaluation, task, note)
     atomic_write_text(run_dir / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return metrics

@@ -33,7 +33,8 @@ def export(run_dir: Path, format: str = "auto") -> tuple[Path, float]:
     if format == "saved_model" and backend != "tensorflow":
         raise UserError(f"saved_model needs TensorFlow, this is {backend}: use --format onnx")
     task = project.make_task(runs.load_config(run_dir))
-    runs.check_data(run_dir, task.dataset)
+    if note := runs.check_classes(run_dir, task.dataset):
+        print(f"{run_dir}: {note} The export is compared on the data as it is now.", flush=True)
     test = task.dataset.test
     inputs = test.read(np.arange(min(task.config.batch_size, test.size)))[0]
     model = for_serving(load_model(run_dir, task), task)
@@ -69,6 +70,7 @@ def metadata(task: Task) -> dict[str, Any]:
         "task": type(task).__name__,
         "class_names": list(task.dataset.class_names),
         "input": signature.describe(task.example[0]),
+        "reader": signature.describe_reader(task.dataset.read_file),
     }
 
 

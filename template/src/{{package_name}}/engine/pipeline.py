@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ class Split:
     """Return the examples at the given indices, an int array of shape (n,).
 
     It is called from several threads and must return the same examples for the same indices."""
+    targets: np.ndarray | None = field(default=None, compare=False, repr=False)
+    """Targets of all examples, where they are known without reading: to count classes."""
 
     def __len__(self) -> int:
         return self.size
@@ -58,6 +61,10 @@ class Dataset:
     """Key of the target, if examples are dicts: all other keys are inputs."""
     augment: Augment | None = None
     """Return a changed training batch. The generator depends on seed, epoch and batch alone."""
+    overview: str = ""
+    """What to know of the data before the first epoch: lines that a training prints."""
+    read_file: Callable[[Path], Any] | None = None
+    """Return the input in a file as the splits have it, without batch axis: for predictions."""
 
     def __init__(
         self,
@@ -68,6 +75,8 @@ class Dataset:
         digest: str = "",
         target: str | None = None,
         augment: Augment | None = None,
+        overview: str = "",
+        read_file: Callable[[Path], Any] | None = None,
     ) -> None:
         """Make a data set of three splits.
 
@@ -77,7 +86,9 @@ class Dataset:
         """
         fields = {"train": train, "validation": validation, "test": test}
         fields |= {"class_names": tuple(class_names), "digest": digest}
-        for name, value in (fields | {"target": target, "augment": augment}).items():
+        fields |= {"target": target, "augment": augment}
+        fields |= {"overview": overview, "read_file": read_file}
+        for name, value in fields.items():
             object.__setattr__(self, name, value)
         self.__post_init__()
 
@@ -123,7 +134,8 @@ def _arrays(arrays: tuple, name: str) -> Split:
     def read(indices: np.ndarray) -> Examples:
         return optree.tree_map(lambda array: array[indices], arrays)
 
-    return Split(sizes.pop(), read)
+    targets = arrays[1] if len(arrays) > 1 and isinstance(arrays[1], np.ndarray) else None
+    return Split(sizes.pop(), read, targets)
 
 
 def _stack(source: Sequence[Any], indices: np.ndarray, name: str, target: str | None) -> Examples:

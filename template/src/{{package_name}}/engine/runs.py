@@ -145,12 +145,41 @@ def check_run_dir(run_dir: Path) -> None:
         )
 
 
+def data_change(run_dir: Path, dataset: Dataset) -> str:
+    """Return how the data differs from what the run was started with; "" if it does not."""
+    stored, now = read(run_dir)["dataset"], dataset.summary()
+    if stored == now:
+        return ""
+    if stored.get("classes") != now["classes"]:
+        return "other classes"
+    before = stored.get("examples") or {}
+    changes = [
+        f"{before[name]:,} {name} examples, now {size:,}"
+        for name, size in now["examples"].items()
+        if name in before and before[name] != size
+    ]
+    return "; ".join(changes) or "other files"
+
+
 def check_data(run_dir: Path, dataset: Dataset) -> None:
     """Raise UserError if the data is not what the run was started with."""
-    if read(run_dir)["dataset"] != dataset.summary():
+    if change := data_change(run_dir, dataset):
+        finished = (run_dir / "model.keras").exists()
+        other = "evaluate the run as it is" if finished else "start a new run"
         raise UserError(
-            f"the data has changed since {run_dir} was started: put it back, or start a new run"
+            f"the data has changed since {run_dir} was started ({change}): put it back, or {other}"
         )
+
+
+def check_classes(run_dir: Path, dataset: Dataset) -> str:
+    """Return a sentence if the data has changed, "" if not; UserError if it has other classes."""
+    change = data_change(run_dir, dataset)
+    if change == "other classes":
+        raise UserError(
+            f"the data has other classes than {run_dir} was started with: put its class folders or"
+            " names back"
+        )
+    return f"The data has changed since the training: {change}." if change else ""
 
 
 def open_dir(run_dir: Path, config: Config, task: Task, device: str) -> None:
@@ -166,6 +195,7 @@ def open_dir(run_dir: Path, config: Config, task: Task, device: str) -> None:
         "task": {"name": type(task).__name__, "monitor": task.monitor, "mode": task.mode},
         "dataset": task.dataset.summary(),
         "example": signature.describe(task.example),
+        "reader": signature.describe_reader(task.dataset.read_file),
         **git_state(),
         "versions": versions(),
         "device": device,

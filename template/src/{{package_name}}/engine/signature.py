@@ -1,11 +1,15 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""Shape and dtype of an example, so that a model can be used without the data it learned from."""
+"""Shape and reader of an example, so that a model can be used without the data it learned from."""
 
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .config import UserError
+from .images import ImageReader
 from .pipeline import Dataset, Examples, Split
 
 
@@ -40,8 +44,24 @@ def zeros(description: dict[str, Any]) -> Any:
     return array
 
 
+def describe_reader(read_file: Callable[[Path], Any] | None) -> dict[str, Any] | None:
+    """Return how a data set reads a file as JSON; only `{}` for a function of the user's own."""
+    if isinstance(read_file, ImageReader):
+        return {"image": dataclasses.asdict(read_file)}
+    return None if read_file is None else {}
+
+
+def reader(description: dict[str, Any] | None) -> Callable[[Path], Any] | None:
+    """Return the reader that `describe_reader` described; NoData for one of the user's own."""
+    if description is None:
+        return None
+    if "image" not in description:
+        raise NoData("data.py has a read_file of its own")
+    return ImageReader(**description["image"])
+
+
 def without_data(run: dict[str, Any]) -> Dataset:
-    """Return a data set with the class names and the example that a run's config.json describes.
+    """Return a data set with the class names, the example and the reader of a run's config.json.
 
     Reading anything but the shape of one example raises NoData.
     """
@@ -56,4 +76,7 @@ def without_data(run: dict[str, Any]) -> Dataset:
 
     sizes = run["dataset"]["examples"]
     train, validation, test = (Split(sizes[n], read) for n in ("train", "validation", "test"))
-    return Dataset(train, validation, test, class_names=tuple(run["dataset"]["classes"]))
+    names = tuple(run["dataset"]["classes"])
+    return Dataset(
+        train, validation, test, class_names=names, read_file=reader(run.get("reader"))
+    )

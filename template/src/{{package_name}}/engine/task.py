@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from .config import Config
-from .pipeline import Batches, Dataset, Examples, Split
+from .pipeline import Augment, Batches, Dataset, Examples, Split
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,6 +99,14 @@ class Task:
     def callbacks(self, run_dir: Path) -> list[keras.callbacks.Callback]:
         """Return Keras callbacks of a training; they are called as Keras documents them."""
         return []
+
+    def change_batch(self) -> Augment | None:
+        """Return what changes a training batch before the model sees it, or None.
+
+        By default this is the data set's augmentation. A function that adds sample weights belongs
+        here, too.
+        """
+        return self.dataset.augment
 
     def extra_state(self, model: keras.Model) -> list[keras.Variable]:
         """Return variables that decide the training and that neither model nor optimizers hold.

@@ -15,6 +15,7 @@ from pickle import PicklingError
 import keras
 
 from . import checkpoint, evaluate, project, runs
+from .batch_size import training_batch_size
 from .callbacks import UserCallbacks
 from .checkpoint import Progress, State
 from .config import Config, UserError
@@ -47,6 +48,8 @@ def train(
     task = cluster.raise_together(lambda: make_task(config))
     texts = {"config": config.to_json(), "data": task.dataset.summary()}
     cluster.check_equal({what: json.dumps(values) for what, values in texts.items()})
+    if task.dataset.overview:
+        print(task.dataset.overview, flush=True)
     with contextlib.ExitStack() as stack:
 
         def open_dir() -> None:
@@ -69,6 +72,8 @@ class Trainer:
     """What an epoch is trained with."""
 
     task: Task
+    batch_size: int
+    """Examples of a training step: fewer than in the config if the training split is smaller."""
     steps: int
     """Steps of a whole epoch: a last batch, or a last execution, that is not full is left out."""
     model: keras.Model
@@ -81,13 +86,17 @@ class Trainer:
         config, size = task.config, task.dataset.train.size
         if config.steps_per_execution > 1 and keras.config.backend() == "torch":
             raise UserError("steps_per_execution does not work on torch: leave it at 1")
-        at_once = config.batch_size * config.steps_per_execution
-        steps = size // at_once * config.steps_per_execution
-        if not steps:
-            sizes = "batch_size x steps_per_execution"
-            raise UserError(f"{size} training examples do not fill {at_once} ({sizes}): lower one")
+        executed = config.steps_per_execution
+        batch_size = training_batch_size(config.batch_size, size, executed, cluster.devices)
+        if batch_size < config.batch_size:
+            print(
+                f"{size:,} training examples do not fill {config.batch_size * executed:,}: training"
+                f" with batches of {batch_size:,}, not {config.batch_size:,}",
+                flush=True,
+            )
+        steps = size // (batch_size * executed) * executed
         model = compiled_model(task, config.epochs * steps, cluster)
-        return cls(task, steps, model, State.of(model, task), cluster)
+        return cls(task, batch_size, steps, model, State.of(model, task), cluster)
 
     def run(self, run_dir: Path, stop: threading.Event) -> dict[str, float]:
         """Train to the end, or until `stop` is set, and return the row of the best epoch."""
@@ -150,12 +159,12 @@ class Trainer:
         order = epoch_order(dataset.train.size, config.seed, epoch)
         batches = Batches(
             dataset.train,
-            config.batch_size,
-            order=order[: self.steps * config.batch_size],
+            self.batch_size,
+            order=order[: self.steps * self.batch_size],
             start=progress.step,
             workers=config.workers,
             cluster=cluster,
-            augment=dataset.augment,
+            augment=self.task.change_batch(),
             seed=(config.seed, epoch),
         )
         title = f"epoch {epoch + 1}/{config.epochs}"
@@ -181,7 +190,7 @@ class Trainer:
         refuse_nan(row, epoch + 1)
         callbacks.on_epoch_end(epoch, row)
         stopped |= self.model.stop_training and not stop.is_set()
-        examples = (self.steps - progress.step) * config.batch_size
+        examples = (self.steps - progress.step) * self.batch_size
         waited = max(map(float, cluster.all_gather(str(batches.waited))))
         row["examples_per_s"] = round(examples / seconds, 1)
         row["data_wait"] = round(waited / seconds, 4)

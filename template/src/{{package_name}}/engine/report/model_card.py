@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from ..batch_size import training_batch_size
 from .format import label, loss_last
 from .render import Image, Table, render
 
@@ -22,6 +23,7 @@ def model_card(
     images: dict[str, Image],
     tables: list[Table],
     task: Task,
+    warning: str = "",
 ) -> str:
     """Return a model card in Hugging Face's layout, with sections to complete by hand.
 
@@ -34,13 +36,19 @@ def model_card(
     validation, test = splits
     finite = [metric for metric in loss_last(test) if math.isfinite(test[metric])]
     results = {metric: float(f"{test[metric]:.4g}") for metric in finite}
+    config, examples = run["config"], run["dataset"].get("examples", {})
+    batch_size = config["batch_size"]
+    if "train" in examples:
+        executed = config.get("steps_per_execution", 1)
+        batch_size = training_batch_size(batch_size, examples["train"], executed)
     return render(
         "model_card.md",
         name=name,
         path=f"runs/{name}",
         package=__name__.partition(".")[0],
-        config=run["config"],
-        examples=run["dataset"].get("examples", {}),
+        config=config,
+        batch_size=batch_size,
+        examples=examples,
         device=run.get("device") or "an unknown device",
         git_commit=run.get("git_commit") or "none",
         tag=task.tag,
@@ -54,4 +62,5 @@ def model_card(
         images=images,
         tables=tables,
         most_rows=MOST_ROWS,
+        warning=warning,
     )

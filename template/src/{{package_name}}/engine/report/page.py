@@ -25,11 +25,17 @@ if TYPE_CHECKING:
 CURVES = "Training curves"
 
 
-def write(run_dir: Path, metrics: dict[str, float], evaluation: Evaluation, task: Task) -> None:
+def write(
+    run_dir: Path,
+    metrics: dict[str, float],
+    evaluation: Evaluation,
+    task: Task,
+    warning: str = "",
+) -> None:
     """Write curves.png, a PNG per figure of the evaluation, report.html and MODEL_CARD.md.
 
-    `metrics` is what metrics.json holds: best_epoch, val_* and test_*. UserError if a figure or a
-    table of the evaluation cannot be shown.
+    `metrics` is what metrics.json holds: best_epoch, val_* and test_*. Report and model card show
+    `warning`. UserError if a figure or a table of the evaluation cannot be shown.
     """
     run, history = read(run_dir), read_history(run_dir)
     tables = [as_table(str(title), rows) for title, rows in evaluation.tables.items()]
@@ -40,16 +46,25 @@ def write(run_dir: Path, metrics: dict[str, float], evaluation: Evaluation, task
         with atomic_write(run_dir / f"{name}.png") as part:
             part.write_bytes(image.png)
     name = run_dir.absolute().name
-    text = page(name, run, metrics, list(images.values()), tables)
+    data = {"overview": task.dataset.overview, "warning": warning}
+    text = page(name, run, metrics, list(images.values()), tables, data)
     atomic_write_text(run_dir / "report.html", text)
-    card = model_card(name, run, metrics, images, tables, task)
+    card = model_card(name, run, metrics, images, tables, task, warning)
     atomic_write_text(run_dir / "MODEL_CARD.md", card)
 
 
 def page(
-    name: str, run: dict, metrics: dict[str, float], images: list[Image], tables: list[Table]
+    name: str,
+    run: dict,
+    metrics: dict[str, float],
+    images: list[Image],
+    tables: list[Table],
+    data: dict[str, str] | None = None,
 ) -> str:
-    """Return the report as one HTML page; the first image is that of the training curves."""
+    """Return the report as one HTML page; the first image is that of the training curves.
+
+    `data` may hold an `overview` of the data set, and a `warning` that stands above the metrics.
+    """
     commit = (run.get("git_commit") or "no commit")[:12] + " + changes" * bool(run.get("git_dirty"))
     made = [run.get("device"), run["config"].get("precision"), commit]
     return render(
@@ -61,6 +76,7 @@ def page(
         curves=images[0],
         figures=images[1:],
         tables=tables,
+        data={"overview": "", "warning": ""} | (data or {}),
         made_from=json.dumps(run, indent=2, ensure_ascii=False),
     )
 

@@ -96,6 +96,8 @@ class ArrayTask(Task):
             return super().load_input(path)
         if example.shape[1:] in ((), (1,)) and example.dtype.kind in "OSUT":
             return _load_text(path, example)
+        if self.dataset.read_file and Path(path).suffix != ".npy":
+            return self.dataset.read_file(Path(path))
         if Path(path).suffix == ".npy":
             return _load_array(path, example)
         _, height, width, channels = example.shape if example.ndim == 4 else (0,) * 4

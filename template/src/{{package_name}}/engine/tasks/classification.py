@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ import keras
 import numpy as np
 
 from ..config import UserError
+from ..pipeline import Augment
 from ..task import Evaluation
 from . import class_plots
 from .base import ArrayTask, Shape, classification_tag, shape_text
+from .class_weights import balanced, check_choice, class_counts, weighing
 from .scores import Predictions, class_table, scores
 
 
@@ -22,6 +25,10 @@ class Classification(ArrayTask):
     Targets: class numbers, (n,) or (n, 1) of an integer dtype. Outputs of the model: float logits
     (n, classes), without softmax. With two classes it may also be one logit, (n, 1) or (n,), of
     class 1. `Dataset.class_names` names the classes; without it they are numbered.
+
+    If the config has a field `class_weights` that is "balanced", the training loss weighs each
+    class by the inverse of its frequency in the training split. Validation and test are measured
+    as they come.
     """
 
     @property
@@ -56,6 +63,18 @@ class Classification(ArrayTask):
                 f" but the model has {outputs} classes: number them from 0 to {outputs - 1}"
             )
 
+    def change_batch(self) -> Augment | None:
+        """Return the data set's augmentation, with class weights if the config asks for them."""
+        augment = super().change_batch()
+        if check_choice(getattr(self.config, "class_weights", "none")) == "none":
+            return augment
+        return weighing(self._class_weights, augment)
+
+    @functools.cached_property
+    def _class_weights(self) -> np.ndarray:
+        """The balanced weight of each class, (classes,) float32."""
+        return balanced(class_counts(self.dataset.train, len(self.dataset.class_names)))
+
     def loss(self) -> Any:
         """Return the cross-entropy of logits, in nats."""
         if len(self.dataset.class_names) > 2:
@@ -71,7 +90,8 @@ class Classification(ArrayTask):
     def evaluate(self, model: keras.Model) -> Evaluation:
         """Return the results on the test split: the loss and the metrics of the training, and more.
 
-        These are accuracy, balanced_accuracy (mean recall of the classes in the test split),
+        These are accuracy, majority_baseline (the accuracy of always answering the most frequent
+        class of the test split), balanced_accuracy (mean recall of the classes in the test split),
         macro_f1 (mean F1 of the classes in the test split or the predictions) and auc (area under
         the ROC curve; with more than two classes the mean of each class against the rest). A class
         that is missing in the test split does not count for auc; with one class only, auc is 0.5.

@@ -43,13 +43,14 @@ class Predictions:
 
 
 def scores(test: Predictions) -> dict[str, float]:
-    """Return accuracy, balanced accuracy, macro F1 and the area under the ROC curve."""
+    """Return accuracy and its baseline, balanced accuracy, macro F1, area under the ROC curve."""
     from sklearn.metrics import f1_score, recall_score
 
     truth, classes, weights = test.labels, test.classes, test.weights
     options = {"average": "macro", "zero_division": 0, "sample_weight": weights}
     return {
         "accuracy": float(np.average(classes == truth, weights=weights)),
+        "majority_baseline": float(np.bincount(truth, weights=weights).max() / weights.sum()),
         "balanced_accuracy": float(
             recall_score(truth, classes, labels=np.unique(truth), **options)
         ),
