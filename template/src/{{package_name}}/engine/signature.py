@@ -77,6 +77,4 @@ def without_data(run: dict[str, Any]) -> Dataset:
     sizes = run["dataset"]["examples"]
     train, validation, test = (Split(sizes[n], read) for n in ("train", "validation", "test"))
     names = tuple(run["dataset"]["classes"])
-    return Dataset(
-        train, validation, test, class_names=names, read_file=reader(run.get("reader"))
-    )
+    return Dataset(train, validation, test, class_names=names, read_file=reader(run.get("reader")))
