@@ -161,6 +161,19 @@ def test_its_notebook_runs(project):
         assert (project / "reports/gpu_check.html").stat().st_size > 100_000
 
 
+@pytest.mark.parametrize("project", ["torch"], indirect=True)
+def test_its_notebook_explores_the_best_run(project):
+    nox(project, "-s", "train", "--", "digits", "--epochs", "2")
+    convert = ("nbconvert", "--to=notebook", "--execute", "--output-dir=runs/notebooks")
+    line = [project / ".venv/bin/python", "-m", *convert, "notebooks/explore.ipynb"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(line, cwd=project, env=own_home(project), **pipes)
+    assert done.returncode == 0, done.stdout
+    printed = (project / "runs/notebooks/explore.ipynb").read_text()
+    assert "train: 1,257 examples of (8, 8, 1)" in printed and "balanced_accuracy: 0." in printed
+    assert printed.count('"image/png"') >= 6
+
+
 def test_a_gpu_that_is_expected_is_missed_in_the_last_line(project):
     printed = nox(project, "-s", "gpu", code=1, SMOKE="1")
     report = json.loads((project / "reports/gpu_check.json").read_text())

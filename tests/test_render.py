@@ -47,7 +47,7 @@ def expected(package: str, framework: str, license: str, ci: str) -> set[str]:
         .devcontainer/image/environment.sh .devcontainer/image/packages.sh
         .devcontainer/image/parts.sh
         .vscode/extensions.json .vscode/launch.json .vscode/settings.json .vscode/tasks.json
-        data/README.md notebooks/gpu_check.ipynb
+        data/README.md notebooks/explore.ipynb notebooks/gpu_check.ipynb
         deploy/rayjob.yaml deploy/slurm.sh
         requirements/audit.txt requirements/cpu.txt requirements/dev.txt requirements/gpu.txt
         requirements/scale.txt

@@ -85,6 +85,21 @@ def compare(
         print(f"There is no run in {runs.RUNS}/ yet: `nox -s train` makes one.")
 
 
+def best_run(recipe: str) -> Path:
+    """Return the directory of the finished run of a recipe with the best monitored metric.
+
+    Runs that monitor another metric than the newest one are left out. UserError if there is none.
+    """
+    found = [read(path.parent) for path in runs.RUNS.glob("*/metrics.json")]
+    found = [run for run in found if run.config.get("recipe") == recipe]
+    if not found:
+        raise UserError(f"no finished run of {recipe} in {runs.RUNS}/: nox -s train -- {recipe}")
+    newest = max(found, key=lambda run: run.started)
+    monitor, sign = newest.task["monitor"], 1 if newest.task["mode"] == "min" else -1
+    alike = [run for run in found if monitor in run.metrics]
+    return Path(min(alike, key=lambda run: sign * run.metrics[monitor]).run_dir)
+
+
 def read(run_dir: Path) -> Run:
     """Return what is known of a run; UserError if a file of it cannot be read."""
     path = runs.config_file(run_dir)

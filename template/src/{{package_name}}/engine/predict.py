@@ -44,6 +44,12 @@ def predict(run_dir: Path | str, files: Sequence[Path | str]) -> Iterator[Predic
         yield from predict_batch(task, model, paths[start : start + size])
 
 
+def load_run(run_dir: Path | str) -> tuple[Task, keras.Model]:
+    """Return the task of a finished run with its data set, and its best model."""
+    task = project.make_task(runs.load_config(Path(run_dir)))
+    return task, load_model(Path(run_dir), task)
+
+
 def load(run_dir: Path) -> tuple[Task, keras.Model]:
     """Return task and best model of a finished run; the data set is read only if they need it."""
     config = runs.load_config(run_dir)
