@@ -69,6 +69,7 @@ def metadata(task: Task) -> dict[str, Any]:
         "task": type(task).__name__,
         "class_names": list(task.dataset.class_names),
         "input": signature.describe(task.example[0]),
+        "preprocessing": task.dataset.preprocessing,
     }
 
 

@@ -58,6 +58,10 @@ class Dataset:
     """Key of the target, if examples are dicts: all other keys are inputs."""
     augment: Augment | None = None
     """Return a changed training batch. The generator depends on seed, epoch and batch alone."""
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    """What prediction needs of the data, such as a vocabulary, as values that JSON can hold.
+
+    A run's config.json has it, and the data set that `predict` gives to the task has it, too."""
 
     def __init__(
         self,
@@ -68,6 +72,7 @@ class Dataset:
         digest: str = "",
         target: str | None = None,
         augment: Augment | None = None,
+        preprocessing: dict[str, Any] | None = None,
     ) -> None:
         """Make a data set of three splits.
 
@@ -77,7 +82,8 @@ class Dataset:
         """
         fields = {"train": train, "validation": validation, "test": test}
         fields |= {"class_names": tuple(class_names), "digest": digest}
-        for name, value in (fields | {"target": target, "augment": augment}).items():
+        fields |= {"target": target, "augment": augment, "preprocessing": preprocessing or {}}
+        for name, value in fields.items():
             object.__setattr__(self, name, value)
         self.__post_init__()
 
@@ -89,7 +95,8 @@ class Dataset:
         """Return what config.json keeps of the data, to notice later that it has changed."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         sizes = {name: split.size for name, split in splits.items()}
-        return {"classes": list(self.class_names), "examples": sizes, "digest": self.digest}
+        found = {"classes": list(self.class_names), "examples": sizes, "digest": self.digest}
+        return found | ({"preprocessing": self.preprocessing} if self.preprocessing else {})
 
 
 def as_split(source: Any, name: str, target: str | None = None) -> Split:

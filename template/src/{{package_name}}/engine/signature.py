@@ -41,7 +41,9 @@ def zeros(description: dict[str, Any]) -> Any:
 
 
 def without_data(run: dict[str, Any]) -> Dataset:
-    """Return a data set with the class names and the example that a run's config.json describes.
+    """Return a data set with what a run's config.json has of it.
+
+    These are class names, preprocessing, and an example of the same shape and dtype.
 
     Reading anything but the shape of one example raises NoData.
     """
@@ -56,4 +58,10 @@ def without_data(run: dict[str, Any]) -> Dataset:
 
     sizes = run["dataset"]["examples"]
     train, validation, test = (Split(sizes[n], read) for n in ("train", "validation", "test"))
-    return Dataset(train, validation, test, class_names=tuple(run["dataset"]["classes"]))
+    return Dataset(
+        train,
+        validation,
+        test,
+        class_names=tuple(run["dataset"]["classes"]),
+        preprocessing=run["dataset"].get("preprocessing"),
+    )
