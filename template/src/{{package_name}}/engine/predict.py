@@ -161,6 +161,8 @@ def print_predictions(run_dir: Path, files: Sequence[Path], as_json: bool) -> in
     """
     given, failed, done = {Path(file) for file in files}, 0, 0
     for one in predict(run_dir, files):
+        if one.error and list(given) == [one.file]:
+            raise UserError(one.error)
         if one.error:
             print(f"left out: {one.error}", file=sys.stderr)
             failed += one.file in given
@@ -194,6 +196,6 @@ def write_table(run_dir: Path, file: Path, output: Path) -> int:
         raise UserError(errors[0])
     added = pl.DataFrame([scalars(one.result) for one in found], infer_schema_length=None)
     added = added.rename({name: f"predicted_{name}" for name in added.columns})
-    with atomic_write(output) as part:
-        table.with_columns(added).write_csv(part)
+    with atomic_write(output) as part, part.open("wb") as csv:
+        table.with_columns(added).write_csv(csv)
     return table.height
