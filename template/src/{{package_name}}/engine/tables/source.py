@@ -177,8 +177,8 @@ def refuse_missing(path: Path, target: str, missing: np.ndarray) -> None:
     """Raise UserError if a column that has to be complete is not."""
     if missing.any():
         raise UserError(
-            f"{path}: {target} is missing in {missing.sum():,} of {len(missing):,} rows, first in row"
-            f" {missing.argmax() + 1}: fill it in, or delete these rows"
+            f"{path}: {target} is missing in {missing.sum():,} of {len(missing):,} rows, first in"
+            f" row {missing.argmax() + 1}: fill it in, or delete these rows"
         )
 
 
