@@ -61,10 +61,12 @@ def read_table(
     path, inputs = Path(path), [*numeric, *categorical, *text]
     check_names(inputs, target)
     table = read_file(path, [*inputs, target, *([id] if id else [])], encoding)
-    used = [cells(table, name).to_list() for name in (*inputs, target)]
-    rows = ["\x1f".join(cell or "" for cell in row) for row in zip(*used, strict=True)]
     read_target = read_classes if classes else read_numbers
     class_names, targets = read_target(path, table, target)
+    values = [numbers(table, name, str(path)).tolist() for name in numeric]  # 1.50 is 1.5
+    values += [cells(table, name).to_list() for name in (*categorical, *text)]
+    values += [cells(table, target).to_list() if classes else targets.tolist()]
+    rows = ["\x1f".join(map(str, row)) for row in zip(*values, strict=True)]
     parts = split(path, ids(path, table, id) if id else rows)
     train, of_train = table[parts[0]], targets[parts[0]]
     if classes:
