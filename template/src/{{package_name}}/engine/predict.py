@@ -179,8 +179,8 @@ def write_table(run_dir: Path, file: Path, output: Path) -> int:
     """Write a table with its predictions as a CSV, and return its number of rows.
 
     Each value of the task's `describe` that is no dict and no list is a column, `predicted_` and
-    its name. All other columns stay as they are. UserError, and nothing written, if the run
-    did not learn from a table, or if the file cannot be used.
+    its name; if it has no others, they are JSON. All other columns stay as they are. UserError, and
+    nothing written, if the run did not learn from a table, or if the file cannot be used.
     """
     import polars as pl
 
@@ -194,8 +194,15 @@ def write_table(run_dir: Path, file: Path, output: Path) -> int:
     found = list(predict(run_dir, [file]))
     if errors := [one.error for one in found if one.error]:
         raise UserError(errors[0])
-    added = pl.DataFrame([scalars(one.result) for one in found], infer_schema_length=None)
+    results = [
+        scalars(one.result) or {name: json.dumps(value) for name, value in one.result.items()}
+        for one in found
+    ]
+    added = pl.DataFrame(results, infer_schema_length=None)
     added = added.rename({name: f"predicted_{name}" for name in added.columns})
-    with atomic_write(output) as part, part.open("wb") as csv:
-        table.with_columns(added).write_csv(csv)
+    try:
+        with atomic_write(output) as part, part.open("wb") as csv:
+            table.with_columns(added).write_csv(csv)
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{file} cannot be written as CSV ({error}): use --json") from None
     return table.height

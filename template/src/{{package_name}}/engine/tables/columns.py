@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -42,7 +43,7 @@ class Columns:
     target_scale: list[float]
     """Mean and standard deviation of the target; empty if it is a class."""
     encoding: str
-    """Encoding of CSV files."""
+    """Encoding of CSV files that are not UTF-8."""
 
     @classmethod
     def of(cls, dataset: Dataset) -> Columns:
@@ -85,8 +86,13 @@ class Columns:
 
 
 def key_of(name: str) -> str:
-    """Return the key of a column: its name, with `_` for what is no letter, digit or `_`."""
+    """Return the key of a column: its name, with `_` for what is no letter, digit or `_`.
+
+    A name with letters beyond ASCII, which not all exports take, gets a hash of them at its end.
+    """
     key = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
+    if not name.isascii():
+        key += f"_{hashlib.blake2b(name.encode(), digest_size=3).hexdigest()}"
     return key if key[:1].isalpha() else f"column_{key}".rstrip("_")
 
 

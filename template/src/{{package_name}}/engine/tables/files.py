@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from collections import Counter
@@ -79,8 +80,11 @@ def _read_csv(path: Path, wanted: Sequence[str], encoding: str) -> pl.DataFrame:
 
 
 def _decode(path: Path, encoding: str) -> str:
-    """Return the text of a file, without a byte order mark."""
+    """Return the text of a file in UTF-8 or another encoding, without a byte order mark."""
     data = path.read_bytes()
+    # A file in another encoding is hardly ever valid UTF-8, while cp1252 decodes UTF-8 to nonsense.
+    with contextlib.suppress(UnicodeDecodeError):
+        return data.decode("utf-8").removeprefix("\ufeff")
     try:
         return data.decode(encoding).removeprefix("\ufeff")
     except LookupError:

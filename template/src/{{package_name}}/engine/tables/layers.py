@@ -70,10 +70,10 @@ def table_outputs(dataset: Dataset, x: keras.KerasTensor) -> keras.KerasTensor:
     columns = Columns.of(dataset)
     if not columns.target_scale:
         # float32: a softmax over 16-bit logits loses accuracy.
-        return layers.Dense(len(dataset.class_names), dtype="float32", name="logits")(x)
+        return layers.Dense(len(dataset.class_names), dtype="float32", name="table_logits")(x)
     mean, spread = columns.target_scale
-    x = layers.Dense(1, dtype="float32", name="scaled")(x)
-    return layers.Rescaling(spread, offset=mean, dtype="float32", name="target")(x)
+    x = layers.Dense(1, dtype="float32", name="table_scaled")(x)
+    return layers.Rescaling(spread, offset=mean, dtype="float32", name="table_target")(x)
 
 
 def vector_size(known: int) -> int:

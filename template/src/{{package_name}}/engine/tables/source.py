@@ -54,7 +54,7 @@ def read_table(
         categorical: Columns of categories.
         text: Columns of texts.
         id: Column whose equal values stay together, for example a patient.
-        encoding: Encoding of a CSV.
+        encoding: Encoding of a CSV that is not UTF-8.
         most_known: Largest number of categories or words of a column.
         length: Words of a text that the model reads.
     """
