@@ -1,6 +1,8 @@
 """What to train: the progression of diabetes, from ten measurements of a patient."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 from . import engine
 from .engine import UserError
@@ -10,6 +12,10 @@ from .engine import UserError
 class Config(engine.Config):
     """The fields of the engine, and those of this problem."""
 
+    MAY_CHANGE: ClassVar[frozenset[str]] = engine.Config.MAY_CHANGE | {"table"}
+
+    table: Path = Path("data/raw/diabetes.csv")
+    """CSV with a patient per row."""
     units: int = 32
     """Width of the two hidden layers."""
     dropout: float = 0.2

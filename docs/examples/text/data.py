@@ -4,7 +4,6 @@ import hashlib
 import importlib
 import re
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 from sklearn.model_selection import train_test_split
@@ -21,15 +20,7 @@ MODULES = {
 GIVEAWAYS = {*MODULES, "np", "scikit", "learn", "tensorflow", "tensor", "tensors", "array_like"}
 
 
-@dataclass(frozen=True)
-class TextDataset(Dataset):
-    """A data set of texts, with what turns another text into an input."""
-
-    vocabulary: tuple[str, ...] = ()
-    """Words by their number less 2; 0 fills up, 1 is any other word."""
-
-
-def load(config: Config) -> TextDataset:
+def load(config: Config) -> Dataset:
     """Return word numbers (n, config.length) int32 and libraries (n,) int32, split 70/15/15."""
     found = {text: label for label, name in enumerate(MODULES) for text in sorted(texts(name))}
     labels = np.array(list(found.values()), "int32")
@@ -39,13 +30,13 @@ def load(config: Config) -> TextDataset:
     validation, test = train_test_split(rest, test_size=0.5, stratify=labels[rest], random_state=0)
     split_words = [words(text) for text in found]
     counts = Counter(word for i in train for word in split_words[i])
-    vocabulary = tuple(word for word, _ in counts.most_common(config.vocabulary))
+    vocabulary = [word for word, _ in counts.most_common(config.vocabulary)]
     numbers = encode(split_words, vocabulary, config.length)
-    return TextDataset(
+    return Dataset(
         *((numbers[part], labels[part]) for part in (train, validation, test)),
         class_names=tuple(MODULES),
         digest=hashlib.sha256(numbers.tobytes()).hexdigest(),  # other versions, other docstrings
-        vocabulary=vocabulary,
+        preprocessing={"vocabulary": vocabulary},
     )
 
 
@@ -65,8 +56,8 @@ def words(text: str) -> list[str]:
     return [word for word in re.findall(r"[a-z_]{2,}", text.lower()) if word not in GIVEAWAYS]
 
 
-def encode(texts: list[list[str]], vocabulary: tuple[str, ...], length: int) -> np.ndarray:
-    """Return the word numbers of texts, (n, length) int32; see TextDataset.vocabulary."""
+def encode(texts: list[list[str]], vocabulary: list[str], length: int) -> np.ndarray:
+    """Return the word numbers of texts, (n, length) int32: 0 fills up, 1 is any other word."""
     number = {word: i for i, word in enumerate(vocabulary, start=2)}
     numbers = np.zeros((len(texts), length), "int32")
     for row, text in zip(numbers, texts, strict=True):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from . import data, model
-from .engine import Task
+from .engine import Dataset, Task
 from .engine.tasks import Classification
 from .recipes import Config
 
@@ -15,18 +15,18 @@ class Docstrings(Classification):
     """Which library a docstring is of."""
 
     tag = "text-classification"
-    dataset: data.TextDataset
 
     def build(self) -> keras.Model:
-        vocabulary, classes = self.dataset.vocabulary, self.dataset.class_names
+        vocabulary, classes = self.dataset.preprocessing["vocabulary"], self.dataset.class_names
         return model.build(self.config, len(vocabulary), len(classes))
 
     def load_input(self, path: Path) -> np.ndarray:
         """Return the word numbers of a text file, (config.length,) int32."""
         text = data.words(path.read_text("utf-8"))
-        return data.encode([text], self.dataset.vocabulary, self.config.length)[0]
+        vocabulary = self.dataset.preprocessing["vocabulary"]
+        return data.encode([text], vocabulary, self.config.length)[0]
 
 
-def create_task(config: Config, dataset: data.TextDataset) -> Task:
+def create_task(config: Config, dataset: Dataset) -> Task:
     """Return the task of a config."""
     return Docstrings(config, dataset)

@@ -149,19 +149,26 @@ def predict(
     run_dir: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_DIR")],
     files: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE")],
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    output: Path | None = None,
 ) -> None:
-    """Predict files with a finished run's best model, and print a line per file.
+    """Predict files with a finished run's best model, and print a line per file or row of a table.
 
     Args:
         run_dir: Directory of the run.
-        files: Files, or folders with files. The task reads them (`load_input`).
+        files: Files, or folders with files: tables, or what the task reads (`load_input`).
         json: Print a JSON object per line, with all values of the task's `describe`.
+        output: CSV to write instead: the table with columns for the predictions.
     """
     runs.check_finished(run_dir)
     if not files:
         raise UserError("predict needs files or folders after the run directory")
-    from .predict import print_predictions
+    from .predict import print_predictions, write_table
 
+    if output:
+        if json or len(files) != 1:
+            raise UserError("--output takes one table, and no --json")
+        rows = write_table(run_dir, files[0], output)
+        return print(f"wrote {output}: {rows:,} rows with predictions")
     if print_predictions(run_dir, files, as_json=json):
         process_group.exit_process(1)
 

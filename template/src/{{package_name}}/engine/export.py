@@ -71,6 +71,7 @@ def metadata(task: Task) -> dict[str, Any]:
         "class_names": list(task.dataset.class_names),
         "input": signature.describe(task.example[0]),
         "reader": signature.describe_reader(task.dataset.read_file),
+        "preprocessing": task.dataset.preprocessing,
     }
 
 

@@ -65,6 +65,10 @@ class Dataset:
     """What to know of the data before the first epoch: lines that a training prints."""
     read_file: Callable[[Path], Any] | None = None
     """Return the input in a file as the splits have it, without batch axis: for predictions."""
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    """What prediction needs of the data, such as a vocabulary, as values that JSON can hold.
+
+    A run's config.json has it, and the data set that `predict` gives to the task has it, too."""
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class Dataset:
         augment: Augment | None = None,
         overview: str = "",
         read_file: Callable[[Path], Any] | None = None,
+        preprocessing: dict[str, Any] | None = None,
     ) -> None:
         """Make a data set of three splits.
 
@@ -88,6 +93,7 @@ class Dataset:
         fields |= {"class_names": tuple(class_names), "digest": digest}
         fields |= {"target": target, "augment": augment}
         fields |= {"overview": overview, "read_file": read_file}
+        fields |= {"preprocessing": preprocessing or {}}
         for name, value in fields.items():
             object.__setattr__(self, name, value)
         self.__post_init__()
@@ -100,7 +106,8 @@ class Dataset:
         """Return what config.json keeps of the data, to notice later that it has changed."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         sizes = {name: split.size for name, split in splits.items()}
-        return {"classes": list(self.class_names), "examples": sizes, "digest": self.digest}
+        found = {"classes": list(self.class_names), "examples": sizes, "digest": self.digest}
+        return found | ({"preprocessing": self.preprocessing} if self.preprocessing else {})
 
 
 def as_split(source: Any, name: str, target: str | None = None) -> Split:

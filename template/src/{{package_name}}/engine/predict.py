@@ -15,30 +15,43 @@ import numpy as np
 from . import project, runs, signature
 from .config import UserError
 from .evaluate import load_model
+from .runtime.files import atomic_write
+from .tables.columns import Columns
+from .tables.files import read_file
 from .task import Task
+
+TABLE_ROWS = 1024
+"""Rows of a table that are predicted as one batch."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one file."""
+    """What a model says of one file, or of one row of a table."""
 
     file: Path
     result: dict[str, Any]
     """As `describe` of the task returns it, for example class and probability."""
     error: str = ""
     """Why there is no result, if the file cannot be used."""
+    row: int | None = None
+    """Row of a table, from 1."""
 
 
 def predict(run_dir: Path | str, files: Sequence[Path | str]) -> Iterator[Prediction]:
     """Yield the predictions of a finished run's best model for files, in their order.
 
-    A folder stands for all files below it. The data set is not needed. UserError if the run is not
+    A folder stands for all files below it. If the run learned from a table, each file is one, with
+    a prediction per row. The data set is not needed. UserError if the run is not
     finished; a file that cannot be used has an `error` instead of a result.
     """
     run_dir = Path(run_dir)
     runs.check_finished(run_dir)
     paths = list(expand(map(Path, files)))
     task, model = load(run_dir)
+    if "table" in task.dataset.preprocessing:
+        for path in paths:
+            yield from predict_table(task, model, path)
+        return
     size = task.config.batch_size
     for start in range(0, len(paths), size):
         yield from predict_batch(task, model, paths[start : start + size])
@@ -93,22 +106,49 @@ def predict_batch(task: Task, model: keras.Model, paths: Sequence[Path]) -> Iter
         yield Prediction(path, {} if error else task.describe(next(outputs)), error)
 
 
+def predict_table(task: Task, model: keras.Model, path: Path) -> Iterator[Prediction]:
+    """Yield the prediction for each row of a CSV or Parquet file with the columns of the run."""
+    columns = Columns.of(task.dataset)
+    try:
+        table = read_file(path, columns.names, columns.encoding)
+        inputs = columns.encode(table, str(path))
+    except UserError as error:
+        yield Prediction(path, {}, str(error))
+        return
+    for start in range(0, table.height, TABLE_ROWS):
+        batch = {key: array[start : start + TABLE_ROWS] for key, array in inputs.items()}
+        outputs = rows_of(model, batch, len(next(iter(batch.values()))))
+        for row, output in enumerate(outputs, start=start + 1):
+            yield Prediction(path, task.describe(output), row=row)
+
+
 def outputs_of(model: keras.Model, inputs: list[Any]) -> Iterator[Any]:
     """Yield the model's output for each input, without batch axis, as NumPy arrays."""
     if not inputs:
         return
-    batch = keras.tree.map_structure(lambda *leaves: np.stack(leaves), *inputs)
+    yield from rows_of(
+        model, keras.tree.map_structure(lambda *leaves: np.stack(leaves), *inputs), len(inputs)
+    )
+
+
+def rows_of(model: keras.Model, batch: Any, size: int) -> Iterator[Any]:
+    """Yield the model's output for each example of a batch, without batch axis."""
     outputs = keras.tree.map_structure(keras.ops.convert_to_numpy, model.predict_on_batch(batch))
-    for row in range(len(inputs)):
+    for row in range(size):
         yield keras.tree.map_structure(lambda array, row=row: array[row], outputs)
 
 
 def as_text(prediction: Prediction) -> str:
     """Return a prediction as a line for people; dicts and lists only if there is nothing else."""
     result = prediction.result
-    short = {name: value for name, value in result.items() if not isinstance(value, (dict, list))}
-    values = (f"{name} {shown(value)}" for name, value in (short or result).items())
-    return f"{prediction.file}: {', '.join(values)}"
+    values = (f"{name} {shown(value)}" for name, value in (scalars(result) or result).items())
+    row = f" row {prediction.row}" if prediction.row else ""
+    return f"{prediction.file}{row}: {', '.join(values)}"
+
+
+def scalars(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the values that are no dicts and no lists."""
+    return {name: value for name, value in result.items() if not isinstance(value, (dict, list))}
 
 
 def shown(value: Any) -> str:
@@ -127,13 +167,48 @@ def print_predictions(run_dir: Path, files: Sequence[Path], as_json: bool) -> in
     """
     given, failed, done = {Path(file) for file in files}, 0, 0
     for one in predict(run_dir, files):
+        if one.error and list(given) == [one.file]:
+            raise UserError(one.error)
         if one.error:
             print(f"left out: {one.error}", file=sys.stderr)
             failed += one.file in given
         else:
             done += 1
-            line = {"file": str(one.file), **one.result}
+            line = {"file": str(one.file), **({"row": one.row} if one.row else {}), **one.result}
             print(json.dumps(line) if as_json else as_text(one), flush=True)
     if not done:
         raise UserError("no file could be used, see above" if failed else "there are no files")
     return failed
+
+
+def write_table(run_dir: Path, file: Path, output: Path) -> int:
+    """Write a table with its predictions as a CSV, and return its number of rows.
+
+    Each value of the task's `describe` that is no dict and no list is a column, `predicted_` and
+    its name; if it has no others, they are JSON. All other columns stay as they are. UserError, and
+    nothing written, if the run did not learn from a table, or if the file cannot be used.
+    """
+    import polars as pl
+
+    if output.exists() and file.exists() and output.samefile(file):
+        raise UserError(f"{output} is the table to predict: give --output another name")
+    preprocessing = runs.read(run_dir)["dataset"].get("preprocessing", {})
+    if "table" not in preprocessing:
+        raise UserError(f"{run_dir} did not learn from a table: leave out --output, use --json")
+    columns = Columns(**preprocessing["table"])
+    table = read_file(file, columns.names, columns.encoding)
+    found = list(predict(run_dir, [file]))
+    if errors := [one.error for one in found if one.error]:
+        raise UserError(errors[0])
+    results = [
+        scalars(one.result) or {name: json.dumps(value) for name, value in one.result.items()}
+        for one in found
+    ]
+    added = pl.DataFrame(results, infer_schema_length=None)
+    added = added.rename({name: f"predicted_{name}" for name in added.columns})
+    try:
+        with atomic_write(output) as part, part.open("wb") as csv:
+            table.with_columns(added).write_csv(csv)
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{file} cannot be written as CSV ({error}): use --json") from None
+    return table.height

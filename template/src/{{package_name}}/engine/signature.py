@@ -61,7 +61,10 @@ def reader(description: dict[str, Any] | None) -> Callable[[Path], Any] | None:
 
 
 def without_data(run: dict[str, Any]) -> Dataset:
-    """Return a data set with the class names, the example and the reader of a run's config.json.
+    """Return a data set with what a run's config.json has of it.
+
+    These are class names, preprocessing, the reader of files, and an example of the same shape and
+    dtype.
 
     Reading anything but the shape of one example raises NoData.
     """
@@ -76,5 +79,11 @@ def without_data(run: dict[str, Any]) -> Dataset:
 
     sizes = run["dataset"]["examples"]
     train, validation, test = (Split(sizes[n], read) for n in ("train", "validation", "test"))
-    names = tuple(run["dataset"]["classes"])
-    return Dataset(train, validation, test, class_names=names, read_file=reader(run.get("reader")))
+    return Dataset(
+        train,
+        validation,
+        test,
+        class_names=tuple(run["dataset"]["classes"]),
+        preprocessing=run["dataset"].get("preprocessing"),
+        read_file=reader(run.get("reader")),
+    )

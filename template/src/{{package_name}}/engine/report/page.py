@@ -77,8 +77,14 @@ def page(
         figures=images[1:],
         tables=tables,
         data={"overview": "", "warning": ""} | (data or {}),
-        made_from=json.dumps(run, indent=2, ensure_ascii=False),
+        made_from=json.dumps(without_preprocessing(run), indent=2, ensure_ascii=False),
     )
+
+
+def without_preprocessing(run: dict) -> dict:
+    """Return what config.json holds without vocabularies: those fill pages, and may be private."""
+    dataset = {key: value for key, value in run["dataset"].items() if key != "preprocessing"}
+    return run | {"dataset": dataset}
 
 
 def in_order(metrics: dict[str, float]) -> list[str]:
