@@ -1,5 +1,5 @@
 # Yours: gpu-ml-template gave this file once and never changes it.
-"""Data sets: what config.data names becomes a train, a validation and a test split.
+"""Data sets: load the train, validation and test split that config.data names.
 
 Images are uint8 (0 to 255) of shape (height, width, channels), labels are int32 class numbers.
 """
@@ -40,7 +40,7 @@ def digits(config: Config) -> Dataset:
 def image_folder(config: Config) -> Dataset:
     """Return the images below config.data_dir, a folder per class, split 70/15/15 class by class.
 
-    A hash of the file names decides: no seed moves an image, and few move when some are added.
+    A hash of the file names chooses the split: seeds have no effect, new images move few others.
     """
     root = config.data_dir
     folders = sorted(p for p in root.glob("[!.]*") if p.is_dir())
