@@ -1,5 +1,5 @@
 # Yours: gpu-ml-template gave this file once and never changes it.
-"""Data sets: what config.data names becomes a train, a validation and a test split.
+"""Data sets: load the train, validation and test split that config.data names.
 
 Images are uint8 (0 to 255) of shape (height, width, channels), labels are int32 class numbers.
 """

@@ -1,5 +1,5 @@
 # Yours: gpu-ml-template gave this file once and never changes it.
-"""Networks: what config.model names, built for images of a shape and a number of classes.
+"""Networks: build the one that config.model names, for an image shape and a number of classes.
 
 Give the model and its layers names of their own: checkpoints are matched by name.
 """

@@ -1,5 +1,5 @@
 # Yours: gpu-ml-template gave this file once and never changes it.
-"""What is learned from the data: network, loss, metrics, and what the report shows.
+"""The task: network, loss, metrics, and the contents of the report.
 
 Start from a ready-made task of the engine (Classification, MultiLabel, Regression, Segmentation,
 Forecasting), or from Task, of which only `build` and `loss` are required.

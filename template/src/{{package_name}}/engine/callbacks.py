@@ -8,6 +8,8 @@ at an epoch's end hold the validation metrics.
 import keras
 
 BATCH_HOOKS = (
+    "on_batch_begin",  # which Keras' own on_train_batch_begin calls
+    "on_batch_end",
     "on_train_batch_begin",
     "on_train_batch_end",
     "on_test_begin",
@@ -58,7 +60,8 @@ class UserCallbacks:
         )
         base = keras.callbacks.Callback
         hooked = any(
-            getattr(type(callback), hook) is not getattr(base, hook)
+            # LambdaCallback has its functions in the instance.
+            getattr(getattr(callback, hook), "__func__", None) is not getattr(base, hook)
             for callback in callbacks
             for hook in BATCH_HOOKS
         )

@@ -113,12 +113,22 @@ class State:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all values as NumPy arrays by name."""
         arrays = {name: devices.to_numpy(variable) for name, variable in self.variables.items()}
-        return arrays | {name: buffer.array() for name, buffer in self.buffers.items()}
+        arrays |= {name: buffer.array() for name, buffer in self.buffers.items()}
+        # NumPy's files have no bfloat16; float32 holds each of its values exactly.
+        return {
+            name: array.astype("float32") if array.dtype.name == "bfloat16" else array
+            for name, array in arrays.items()
+        }
 
     def assign(self, arrays: dict[str, np.ndarray]) -> None:
         """Set all values from arrays of the same names and shapes."""
         for name, value in {**self.variables, **self.buffers}.items():
-            value.assign(arrays[name].astype(value.dtype))
+            value.assign(_fitting(arrays[name], value.dtype))
+
+
+def _fitting(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Return an array in a dtype, or as it is where NumPy may lack it and `assign` converts."""
+    return array if dtype == "bfloat16" else array.astype(dtype)
 
 
 def _named(groups: dict[str, list[keras.Variable]]) -> dict[str, keras.Variable]:
@@ -295,15 +305,17 @@ def weights_that_fit(path: Path, model: keras.Model) -> dict[str, np.ndarray]:
     """
     try:
         with np.load(path) as file:
+            meta = json.loads(str(file["__meta__"]))
             names = [name for name in file.files if name.startswith(("model/", "buffer/"))]
             arrays = {name: file[name] for name in names if "seed_generator" not in name}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = f"init_from: {path} cannot be read ({error})"
-        raise UserError(f"{reason}: name a finished run") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read ({error}): name a finished run") from None
+    if "stopped" not in meta:
+        arrays = by_new_names(arrays)
     shapes = {name: tuple(weight.shape) for name, weight in _weights(model).items()}
     fits = {name: array for name, array in arrays.items() if shapes.get(name) == array.shape}
     if not fits:
-        raise UserError(f"init_from: no weight of {path} fits the model by name and shape")
+        raise UserError(f"no weight of {path} fits the model by name and shape")
     return fits
 
 
@@ -314,8 +326,20 @@ def _weights(model: keras.Model) -> dict[str, Any]:
 
 def warm_start(path: Path, model: keras.Model) -> None:
     """Set the weights of a new model that a checkpoint has, and print how many these are."""
+    taken, total = _set_weights(path, model)
+    print(f"starting with {taken} of {total} weights of {path.parent.parent}", flush=True)
+
+
+def load_weights(path: Path, model: keras.Model) -> None:
+    """Set all weights of a model from a checkpoint; UserError if one is missing."""
+    taken, total = _set_weights(path, model)
+    if taken != total:
+        raise UserError(f"{path} is of another model: {total - taken} weights are missing")
+
+
+def _set_weights(path: Path, model: keras.Model) -> tuple[int, int]:
+    """Set the weights that fit; return how many these are, and how many the model has."""
     wanted, fits = _weights(model), weights_that_fit(path, model)
     for name, array in fits.items():
-        wanted[name].assign(array.astype(wanted[name].dtype))
-    total = sum("seed_generator" not in name for name in wanted)
-    print(f"starting with {len(fits)} of {total} weights of {path.parent.parent}", flush=True)
+        wanted[name].assign(_fitting(array, wanted[name].dtype))
+    return len(fits), sum("seed_generator" not in name for name in wanted)

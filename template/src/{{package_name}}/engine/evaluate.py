@@ -9,13 +9,15 @@ from pathlib import Path
 import keras
 
 from . import checkpoint, project, runs
-from .checkpoint import State
 from .config import UserError
 from .modelling import compiled_model, first_line
 from .report import page
 from .runtime.files import atomic_write_text
 from .signature import NoData
 from .task import Task
+
+LOADING_FAILS = (OSError, ValueError, TypeError, AttributeError, ImportError, zipfile.BadZipFile)
+"""What Keras raises for a model that it cannot load."""
 
 
 def evaluate(run_dir: Path) -> dict[str, float]:
@@ -24,8 +26,10 @@ def evaluate(run_dir: Path) -> dict[str, float]:
     task = project.make_task(runs.load_config(run_dir))
     if note := runs.check_classes(run_dir, task.dataset):
         print(f"{run_dir}: {note} The results are of the data as it is now.", flush=True)
-    history = runs.read_history(run_dir, task.monitor)
-    best = history[checkpoint.best_epoch(history, task.monitor, task.mode)]
+    # What chose the weights of model.keras, whatever task.py monitors now.
+    monitor, mode = runs.monitored(run_dir)
+    history = runs.read_history(run_dir, monitor)
+    best = history[checkpoint.best_epoch(history, monitor, mode)]
     return write_results(run_dir, load_model(run_dir, task), task, best, note)
 
 
@@ -39,11 +43,11 @@ def load_model(run_dir: Path, task: Task) -> keras.Model:
     path = run_dir / "model.keras"
     try:
         return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, AttributeError, ImportError) as error:
+    except LOADING_FAILS as error:
         reason = first_line(error)
     try:
         model = compiled_model(task, steps=1)
-        checkpoint.restore(run_dir / "checkpoints" / checkpoint.BEST, State.of(model, task))
+        checkpoint.load_weights(run_dir / "checkpoints" / checkpoint.BEST, model)
         return model
     except NoData:
         raise

@@ -24,6 +24,9 @@ def compiled_model(task: Task, steps: int, cluster: Cluster = SINGLE_PROCESS) ->
     compile_model(task, model, steps)
     check_optimizers(model)
     names = try_on_a_batch(task, model, cluster)
+    # Only now a subclassed model has its variables.
+    if model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
     if task.monitor not in names:
         known = ", ".join(names)
         raise UserError(
@@ -40,6 +43,8 @@ def build(task: Task, precision: str | None = None) -> keras.Model:
         try:
             model = task.build()
         except NotImplementedError:
+            if type(task).build is not Task.build:
+                raise
             kind = type(task).__name__
             raise UserError(f"task.py: {kind} has no model: define build()") from None
         return model if isinstance(model, keras.Model) else wrap(model, task)
@@ -168,9 +173,9 @@ def compile_model(task: Task, model: keras.Model, steps: int) -> None:
     try:
         task.compile(model, steps)
     except NotImplementedError:
+        if type(task).loss is not Task.loss:
+            raise
         raise UserError(f"task.py: {type(task).__name__} has no loss: define loss()") from None
-    if model.optimizer is not None and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
 
 
 def check_optimizers(model: keras.Model) -> None:

@@ -60,7 +60,7 @@ class Dataset:
     target: str | None = None
     """Key of the target, if examples are dicts: all other keys are inputs."""
     augment: Augment | None = None
-    """Return a changed training batch. The generator depends on seed, epoch and batch alone."""
+    """Return a changed training batch. Its generator depends on seed, epoch, batch and process."""
     overview: str = ""
     """What to know of the data before the first epoch: lines that a training prints."""
     read_file: Callable[[Path], Any] | None = None
@@ -133,7 +133,12 @@ def _arrays(arrays: tuple, name: str) -> Split:
     """Return a split over arrays, or pytrees of arrays, in memory."""
     import optree
 
-    sizes = {len(leaf) for leaf in optree.tree_leaves(arrays)}
+    leaves = optree.tree_leaves(arrays)
+    if not all(getattr(leaf, "shape", ()) for leaf in leaves):
+        raise UserError(
+            f"data.py: the {name} split needs NumPy arrays: convert lists with np.asarray"
+        )
+    sizes = {len(leaf) for leaf in leaves}
     if len(sizes) != 1:
         found = ", ".join(map(str, sorted(sizes)))
         raise UserError(f"data.py: the arrays of the {name} split have {found} examples")
@@ -162,6 +167,9 @@ def _stack(source: Sequence[Any], indices: np.ndarray, name: str, target: str | 
 
 def _example(item: Any, target: str | None) -> Examples:
     """Return an item of a source as (inputs, targets)."""
+    if isinstance(item, dict) and target not in item:
+        keys = ", ".join(map(str, item))
+        raise UserError(f"data.py: examples have the keys {keys}: name one as target= of Dataset")
     if not isinstance(item, dict) or target is None:
         return tuple(item) if isinstance(item, list) else item
     inputs = {key: value for key, value in item.items() if key != target}
@@ -231,7 +239,10 @@ class Batches:
         weight = np.float32(len(self) * self.batch_size / self.split.size)
         real = np.arange(self.batch_size)[here] < len(indices)
         inputs, targets, *own = self.split.read(full)
-        return inputs, targets, real * weight * (own[0] if own else np.float32(1))
+        mark = real * weight
+        if own:  # one weight per example, or several
+            mark = mark.reshape(-1, *[1] * (own[0].ndim - 1)) * own[0]
+        return inputs, targets, mark
 
     def __iter__(self) -> Iterator[Examples]:
         with ThreadPoolExecutor(self.workers) as pool:
@@ -269,7 +280,10 @@ class Batches:
         size = self.batch_size if full else None
         example = self.split.read(np.array([0]))
         if self.order is None and self.cluster.devices > 1:
-            example = (*example[:2], np.zeros(1, "float32"))
+            weights = example[2] if len(example) > 2 else np.zeros(1)
+            example = (*example[:2], weights.astype("float32"))
+        if isinstance(example[0], list):
+            raise UserError("data.py: TensorFlow takes no list of inputs: use a tuple or a dict")
         if self.augment is not None:
             example = self.augment(example, np.random.default_rng(0))
         signature = keras.tree.map_structure(

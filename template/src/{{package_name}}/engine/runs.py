@@ -8,7 +8,6 @@ import importlib.metadata
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -182,6 +181,12 @@ def check_classes(run_dir: Path, dataset: Dataset) -> str:
     return f"The data has changed since the training: {change}." if change else ""
 
 
+def monitored(run_dir: Path) -> tuple[str, str]:
+    """Return the metric that chooses a run's best epoch, and its mode, as stored."""
+    task = {"monitor": "val_loss", "mode": "min", **read(run_dir).get("task", {})}
+    return task["monitor"], task["mode"]
+
+
 def open_dir(run_dir: Path, config: Config, task: Task, device: str) -> None:
     """Make the run directory, or check that the run in it is of the same config and data."""
     check_run_dir(run_dir)
@@ -213,6 +218,11 @@ def resume_dir(run_dir: Path, config: Config, task: Task) -> None:
             "or start a new run"
         )
     check_data(run_dir, task.dataset)
+    if (before := monitored(run_dir)) != (task.monitor, task.mode):
+        raise UserError(
+            f"{run_dir} was started with monitor {before[0]!r} and mode {before[1]!r}, now they "
+            f"are {task.monitor!r} and {task.mode!r}: put task.py back, or start a new run"
+        )
     if stored.to_json() == config.to_json():
         return
     if stored.epochs != config.epochs:
@@ -265,12 +275,13 @@ def listed(metrics: dict[str, float]) -> str:
 class Log:
     """A line per epoch on the screen, in metrics.jsonl and, where it is installed, in TensorBoard.
 
-    The files are made anew from the history, so that they hold what the checkpoint holds.
+    It rewrites the files from the history, so that they match the checkpoint.
     """
 
     def __init__(self, run_dir: Path, history: list[dict[str, float]]) -> None:
         self.lines, self.path = [], run_dir / "metrics.jsonl"
-        shutil.rmtree(run_dir / "tensorboard", ignore_errors=True)
+        for old in (run_dir / "tensorboard").glob("events.out.tfevents.*"):  # no callback's
+            old.unlink()
         try:
             from tensorboard.summary import Writer
 

@@ -110,9 +110,13 @@ class Trainer:
         elif config.init_from:
             checkpoint.warm_start(config.init_from / "checkpoints" / checkpoint.BEST, self.model)
         if progress.finished(task, config):
+            if first:
+                with runs.Log(run_dir, progress.history):
+                    pass  # it may have been killed before it could write the last row
             return checkpoint.restore(folder / checkpoint.BEST, self.state).history[-1]
         if first:
-            (run_dir / "metrics.json").unlink(missing_ok=True)  # of fewer epochs than now
+            for name in ("metrics.json", "model.keras"):  # of fewer epochs than now
+                (run_dir / name).unlink(missing_ok=True)
         callbacks = UserCallbacks(task.callbacks(run_dir), self.model, config.epochs, self.steps)
         callbacks.on_train_begin()
         with runs.Log(run_dir, progress.history) if first else contextlib.nullcontext() as log:
@@ -188,8 +192,9 @@ class Trainer:
         row = {name: float(values[-1]) for name, values in fitted.history.items()}
         row |= self.validate(callbacks)
         refuse_nan(row, epoch + 1)
+        self.model.stop_training = False  # a signal may have set it
         callbacks.on_epoch_end(epoch, row)
-        stopped |= self.model.stop_training and not stop.is_set()
+        stopped |= self.model.stop_training
         examples = (self.steps - progress.step) * self.batch_size
         waited = max(map(float, cluster.all_gather(str(batches.waited))))
         row["examples_per_s"] = round(examples / seconds, 1)

@@ -96,7 +96,7 @@ class Speed:
     examples_per_s: float
     step_seconds: float
     waiting: float
-    """Share of the time that the host stood still for want of data."""
+    """Share of the time that the host waited for data."""
     first_call: float
     """Seconds of the first execution, which compiles."""
     steps: int

@@ -133,7 +133,7 @@ class Cluster:
     def preempted(self) -> bool:
         """Return at the same step in all processes that SIGTERM has come to one; ask once a step.
 
-        For one process see `interrupt.stop_on_signal`.
+        For one process see `signals.stop_on_signal`.
         """
         if self.world_size == 1:
             return False

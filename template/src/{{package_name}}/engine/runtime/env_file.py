@@ -16,7 +16,7 @@ WARNED = "ENV_FILE_WARNED"
 
 
 def load(path: Path = PATH) -> None:
-    """Put KEY=value lines into the environment, where what is set already wins.
+    """Put KEY=value lines into the environment; existing variables take precedence.
 
     What cannot be read is left out with one warning, which never shows a value.
     """

@@ -1,5 +1,5 @@
 # Managed by gpu-ml-template: copier update merges fixes into this file.
-"""Files: whole or not there, in folders of one process at a time, as many open as may be."""
+"""Atomic file writes, folder locks, and the limit on open files."""
 
 import contextlib
 import errno

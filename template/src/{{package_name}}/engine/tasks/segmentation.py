@@ -184,16 +184,22 @@ class PixelIoU(keras.metrics.MeanIoU):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch: masks (n, height, width[, 1]) and logits (n, height, width, classes)."""
-        truth = keras.ops.cast(keras.ops.reshape(y_true, (-1,)), "int32")
+        n, cells = keras.ops.shape(y_pred)[0], self.num_classes**2
+        truth = keras.ops.cast(keras.ops.reshape(y_true, (n, -1)), "int32")
         predicted = keras.ops.cast(keras.ops.argmax(y_pred, axis=-1), "int32")
         weights = 1.0 if sample_weight is None else sample_weight
-        weights = keras.ops.reshape(per_pixel(weights, y_pred), (-1,))
+        weights = keras.ops.reshape(per_pixel(weights, y_pred), (n, -1))
         if self.ignore_class is not None:
             counts = keras.ops.not_equal(truth, self.ignore_class)
             truth = keras.ops.where(counts, truth, 0)
             weights = keras.ops.where(counts, weights, 0.0)
-        pairs = truth * self.num_classes + keras.ops.reshape(predicted, (-1,))
-        added = keras.ops.segment_sum(weights, pairs, num_segments=self.num_classes**2)
+        pairs = truth * self.num_classes + keras.ops.reshape(predicted, (n, -1))
+        # Each image by itself: float32 cannot count the pixels of a large batch one by one.
+        pairs += cells * keras.ops.expand_dims(keras.ops.arange(n, dtype="int32"), axis=1)
+        added = keras.ops.segment_sum(
+            keras.ops.reshape(weights, (-1,)), keras.ops.reshape(pairs, (-1,)), n * cells
+        )
+        added = keras.ops.sum(keras.ops.reshape(added, (n, cells)), axis=0)
         self.total_cm.assign_add(keras.ops.reshape(added, self.total_cm.shape))
 
     def get_config(self) -> dict[str, Any]:
