@@ -55,7 +55,10 @@ def train(
         def open_dir() -> None:
             if config.init_from and not (run_dir / "config.json").exists():
                 path = config.init_from / "checkpoints" / checkpoint.BEST
-                checkpoint.weights_that_fit(path, trainer.model)  # before anything is written
+                try:
+                    checkpoint.weights_that_fit(path, trainer.model)  # before anything is written
+                except UserError as error:
+                    raise UserError(f"init_from: {error}") from None
             runs.open_dir(run_dir, config, task, device)
             stack.enter_context(files.lock_directory(run_dir))
 
