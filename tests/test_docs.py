@@ -92,6 +92,9 @@ TESTS = {
     "python -m PACKAGE export": "test_first_day.py::test_every_days_commands",
     "python -m PACKAGE gpu-check": "template/tests/engine/test_gpu_check.py::",
     "python -m PACKAGE launch": "test_scale.py::launch",
+    "python -m PACKAGE predict": (
+        "template/tests/engine/test_predict.py::test_the_command_prints_a_line_per_file"
+    ),
     "python -m PACKAGE runs": "template/tests/engine/test_compare.py::test_a_real_run",
     "python -m PACKAGE train": "test_scale.py::start",
     "python tools/update.py": "safe_update.py::update",
