@@ -37,5 +37,9 @@ def image_folder(config: Config) -> Dataset:
     What is left out, split and checked, and how: see load_image_folder.
     """
     return load_image_folder(
-        config.data_dir, config.image_size, resize=config.resize, skip_bad=config.skip_bad
+        config.data_dir,
+        config.image_size,
+        resize=config.resize,
+        skip_bad=config.skip_bad,
+        cache=config.cache,
     )

@@ -16,7 +16,11 @@ from .engine import UserError
 class Config(engine.Config):
     """The fields of the engine, and your own: each one is an option of the command line."""
 
-    MAY_CHANGE: ClassVar[frozenset[str]] = engine.Config.MAY_CHANGE | {"data_dir", "skip_bad"}
+    MAY_CHANGE: ClassVar[frozenset[str]] = engine.Config.MAY_CHANGE | {
+        "data_dir",
+        "skip_bad",
+        "cache",
+    }
 
     data: Literal["digits", "image_folder"]
     """Data set, see data.py."""
@@ -28,6 +32,9 @@ class Config(engine.Config):
     """fit pads to a square, crop cuts off the longer side, stretch distorts (image_folder only)."""
     skip_bad: bool = False
     """Leave out images that cannot be read instead of refusing to train (image_folder only)."""
+    cache: bool = False
+    """Keep decoded images in a file in .cache/, for all epochs after the first (image_folder only).
+    It takes 3 x image_size x image_size bytes per image."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced lets each class count the same in the training loss, however rare it is."""
     model: Literal["cnn", "resnet50"] = "cnn"

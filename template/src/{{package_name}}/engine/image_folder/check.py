@@ -54,7 +54,7 @@ def read_cache(path: Path) -> dict[str, tuple[int, int, Examined]]:
     """Return size, time and result by name; nothing if the cache is missing or unreadable."""
     try:
         values = json.loads(path.read_text("utf-8"))
-        if values["version"] != [VERSION, _pillow_version()]:
+        if values["version"] != [VERSION, pillow_version()]:
             return {}
         return {n: (size, time, Examined(*rest)) for n, (size, time, *rest) in values["files"]}
     except (OSError, ValueError, KeyError, TypeError):
@@ -70,7 +70,7 @@ def write_cache(path: Path, files: list[ImageFile], known: dict[str, Examined]) 
     ]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        values = {"version": [VERSION, _pillow_version()], "files": entries}
+        values = {"version": [VERSION, pillow_version()], "files": entries}
         own = path.with_name(f"{os.getpid()}-{path.name}")  # other processes write theirs
         atomic_write_text(own, json.dumps(values))
         os.replace(own, path)
@@ -81,7 +81,8 @@ def write_cache(path: Path, files: list[ImageFile], known: dict[str, Examined]) 
         )
 
 
-def _pillow_version() -> str:
+def pillow_version() -> str:
+    """Return Pillow's version: another one may decode other pixels."""
     import PIL
 
     return PIL.__version__

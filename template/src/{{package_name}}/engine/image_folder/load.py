@@ -18,9 +18,10 @@ from ..pipeline import Arrays, Dataset, Split
 from .check import check_images
 from .find import Found, ImageFile, count, find_images, printable
 from .overview import overview
+from .pixel_cache import PixelCache, open_cache
 
 CACHE = Path(".cache/images")
-"""Where checks are kept, in the project's folder. git ignores it."""
+"""Where checks and decoded images are kept, in the project's folder. git ignores it."""
 HELD_OUT = 0.15
 """Share of a class that becomes the validation split, and of that which becomes the test split."""
 MOST_LISTED = 100
@@ -35,14 +36,28 @@ class ImageFiles:
     """Paths below the root."""
     labels: np.ndarray
     read_image: ImageReader
+    cache: PixelCache | None = None
+    first_row: int = 0
+    """Row of the first example in the cache."""
 
     def __call__(self, indices: np.ndarray) -> Arrays:
         """Return the examples at the given indices; UserError if a file cannot be read."""
         size = self.read_image.size
         images = np.empty((len(indices), size, size, 3), "uint8")
         for row, index in enumerate(indices):
-            images[row] = self.read_image(self.root / self.names[index])
+            images[row] = self._image(int(index))
         return images, self.labels[indices]
+
+    def _image(self, index: int) -> np.ndarray:
+        path = self.root / self.names[index]
+        if self.cache is None:
+            return self.read_image(path)
+        row = self.first_row + index
+        image = self.cache.get(row)
+        if image is None:
+            image = self.read_image(path)
+            self.cache.put(row, image)
+        return image
 
 
 def load_image_folder(
@@ -50,7 +65,8 @@ def load_image_folder(
     size: int,
     resize: Resize = "fit",
     skip_bad: bool = False,
-    cache: Path = CACHE,
+    cache: bool = False,
+    cache_dir: Path = CACHE,
 ) -> Dataset:
     """Return the images below `root` as a data set of RGB images of size x size pixels.
 
@@ -59,11 +75,12 @@ def load_image_folder(
     names: no seed moves an image, and few move when some are added.
 
     All files are checked before, those that are new or changed by decoding them. With `skip_bad`
-    those that cannot be read are left out. `resize` is fit (pad), crop or stretch. Raises
-    UserError if there are too few classes or images, or if files cannot be read.
+    those that cannot be read are left out. `resize` is fit (pad), crop or stretch. `cache` keeps
+    decoded images in one file in `cache_dir`, from the second epoch on. Raises UserError if there
+    are too few classes or images, or if files cannot be read.
     """
     found = find_images(root)
-    examined = check_images(root, found.files, cache)
+    examined = check_images(root, found.files, cache_dir)
     bad = [file for file in found.files if examined[file.name].error]
     lines = found.left_out()
     if bad:
@@ -78,13 +95,18 @@ def load_image_folder(
         )
     how, lines_on_range = reader([examined[file.name] for file in good], size, resize)
     lines += [*lines_on_range, overview(found.classes, parts, examined)]
-    splits = {name: as_split(root, files, how) for name, files in parts.items()}
+    content = digest(parts, examined)
+    kept = open_cache(cache_dir, root, content, len(good), how) if cache else None
+    splits, first_row = {}, 0
+    for name, files in parts.items():
+        splits[name] = as_split(root, files, how, kept, first_row)
+        first_row += len(files)
     return Dataset(
         splits["train"],
         splits["validation"],
         splits["test"],
         class_names=found.classes,
-        digest=digest(parts, examined),
+        digest=content,
         overview="\n".join(lines),
         read_file=how,
     )
@@ -164,11 +186,13 @@ def reader(examined: list[Examined], size: int, resize: Resize) -> tuple[ImageRe
     return ImageReader(size, resize, white[False], white[True]), lines
 
 
-def as_split(root: Path, files: list[ImageFile], how: ImageReader) -> Split:
-    """Return a split that reads the files."""
+def as_split(
+    root: Path, files: list[ImageFile], how: ImageReader, cache: PixelCache | None, first_row: int
+) -> Split:
+    """Return a split that reads the files; `first_row` is the row of the first one in the cache."""
     labels = np.array([file.label for file in files], "int32")
     names = [sys.intern(file.name) for file in files]
-    return Split(len(files), ImageFiles(root, names, labels, how), targets=labels)
+    return Split(len(files), ImageFiles(root, names, labels, how, cache, first_row), targets=labels)
 
 
 def digest(parts: dict[str, list[ImageFile]], examined: dict[str, Examined]) -> str:
