@@ -44,20 +44,13 @@ class ImageFiles:
         """Return the examples at the given indices; UserError if a file cannot be read."""
         size = self.read_image.size
         images = np.empty((len(indices), size, size, 3), "uint8")
-        for row, index in enumerate(indices):
-            images[row] = self._image(int(index))
+        rows = self.first_row + indices
+        missing = range(len(rows)) if self.cache is None else self.cache.read(rows, images)
+        for i in missing:
+            images[i] = self.read_image(self.root / self.names[indices[i]])
+            if self.cache is not None:
+                self.cache.put(rows[i], images[i])
         return images, self.labels[indices]
-
-    def _image(self, index: int) -> np.ndarray:
-        path = self.root / self.names[index]
-        if self.cache is None:
-            return self.read_image(path)
-        row = self.first_row + index
-        image = self.cache.get(row)
-        if image is None:
-            image = self.read_image(path)
-            self.cache.put(row, image)
-        return image
 
 
 def load_image_folder(

@@ -36,9 +36,17 @@ class PixelCache:
         self._held = self._saved != 0
         self._new = 0
 
-    def get(self, row: int) -> np.ndarray | None:
-        """Return an image, uint8 (size, size, 3), or None if it is not there yet."""
-        return self._pixels[row] if self._held[row] else None
+    def read(self, rows: np.ndarray, images: np.ndarray) -> list[int]:
+        """Write the images of `rows`, int (n,), to `images`, uint8 (n, size, size, 3).
+
+        Returns the positions of those that are not there yet.
+        """
+        held = self._held[rows]
+        if held.all():
+            np.take(self._pixels, rows, axis=0, out=images, mode="clip")
+        else:
+            images[held] = self._pixels[rows[held]]
+        return np.flatnonzero(~held).tolist()
 
     def put(self, row: int, image: np.ndarray) -> None:
         """Keep an image. Several threads and processes may do so at once."""
