@@ -23,6 +23,7 @@ from workplace import ROOT, Bench
 
 HERE = Path(__file__).parent
 TRAINED = ("tensorflow", "jax")
+UV = (sys.executable, "-m", "uv")
 RACED = {"tensorflow": 0.97, "jax": 0.97, "torch": 0.95}
 """Least throughput of train(), as a share of a loop's that is written by hand."""
 MEASURED_MODULES = (
@@ -171,6 +172,32 @@ def waiting(bench: Bench) -> Iterator[Row]:
         yield Row("  waiting for data", found["data_wait"], "of the time", 0.10)
 
 
+def reading(bench: Bench) -> Iterator[Row]:
+    """Reading JPEGs, against Keras's and torchvision's ways on the same files (reading.py)."""
+    rivals = {"tensorflow": ("keras, stretch", "keras, fit"), "torch": ("torchvision, stretch",)}
+    for framework, names in rivals.items():
+        folder, python, package = bench.project(framework)
+        if framework == "torch":
+            bench.run(*UV, "pip", "install", "--python", python, "torchvision", cwd=folder)
+        rival = names[0].partition(",")[0]
+        bench.run(python, HERE / "reading.py", package, rival, str(bench.runs), cwd=folder)
+        found = json.loads(bench.output.splitlines()[-1])
+        least = 1.0 if rival == "keras" else 2.0
+        unit, more = "images/s", {"at_least": True}
+        for name in names:
+            way = name.partition(", ")[2]
+            title = f"reading, {framework}, {way}"
+            yield Row(title, found[way], unit, least, name, found[name], **more)
+        first = found["first epoch with cache"]
+        for name in ("with cache", "with cache, as NumPy"):
+            yield Row(f"  {name}", found[name], unit, 10, "first epoch", first, **more)
+        check, epoch = found["check, s"], found["whole epoch, s"]
+        yield Row("  check of 10,000 files", check, "s", 1, "an epoch of reading", epoch)
+        for name, rates in found.items():
+            if name.startswith("fit, cores"):
+                yield Row(f"  {name}", rates, unit)
+
+
 def ladder(bench: Bench) -> Iterator[Row]:
     """The ladder of a project's `nox -s bench`; the page is left in its reports/."""
     for framework in RACED:
@@ -247,8 +274,8 @@ def images(bench: Bench) -> Iterator[Row]:
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     part.__name__: part
     for part in (
-        *(lines, copy, update, help, doctor, checkpoint, digits, throughput, waiting, ladder),
-        *(ray, first_day, listing),
+        *(lines, copy, update, help, doctor, checkpoint, digits, throughput, waiting, reading),
+        *(ladder, ray, first_day, listing),
         images,
     )
 }
