@@ -153,7 +153,8 @@ def pages(template, tmp_path_factory) -> dict[str, str]:
         for path in folder.rglob("*.md"):
             if path.name != "CHANGELOG.md":
                 name = f"{answers['framework']}: {path.relative_to(folder)}"
-                found[name] = path.read_text().replace("myproj", "PACKAGE")
+                text = re.sub("myproj|{{ package }}", "PACKAGE", path.read_text())
+                found[name] = re.sub(r"{{ path .*?}}", "RUN_DIR", text)  # of the model card
     return found
 
 

@@ -60,8 +60,14 @@ def expected(package: str, framework: str, license: str, ci: str) -> set[str]:
     modules = """
         __init__ __main__ data model recipes task
         engine/__init__ engine/callbacks engine/checkpoint engine/cli engine/compare engine/config
-        engine/evaluate engine/export engine/images engine/modelling engine/moved engine/pipeline
-        engine/project engine/runs engine/task engine/train
+        engine/batch_size engine/evaluate engine/export engine/images engine/modelling engine/moved
+        engine/pipeline engine/predict engine/project engine/runs engine/signature engine/task
+        engine/train
+        engine/image_folder/__init__ engine/image_folder/__main__ engine/image_folder/check
+        engine/image_folder/find engine/image_folder/load engine/image_folder/overview
+        engine/image_folder/pixel_cache
+        engine/tables/__init__ engine/tables/columns engine/tables/files engine/tables/layers
+        engine/tables/source
         engine/benchmark/__init__ engine/benchmark/flops engine/benchmark/ladder
         engine/benchmark/measure_setting engine/benchmark/networks engine/benchmark/records
         engine/benchmark/report engine/benchmark/workload
@@ -74,8 +80,8 @@ def expected(package: str, framework: str, license: str, ci: str) -> set[str]:
         engine/runtime/__init__ engine/runtime/devices engine/runtime/env_file
         engine/runtime/files engine/runtime/signals engine/runtime/timing
         engine/tasks/__init__ engine/tasks/base engine/tasks/classification
-        engine/tasks/class_plots engine/tasks/forecasting engine/tasks/multilabel
-        engine/tasks/regression engine/tasks/scores engine/tasks/segmentation
+        engine/tasks/class_plots engine/tasks/class_weights engine/tasks/forecasting
+        engine/tasks/multilabel engine/tasks/regression engine/tasks/scores engine/tasks/segmentation
         engine/tasks/value_plots
     """
     pages = "base.html benchmark.html gpu_check.html macros.html model_card.md report.html"
@@ -84,9 +90,10 @@ def expected(package: str, framework: str, license: str, ci: str) -> set[str]:
         engine/__init__ engine/conftest engine/demo engine/test_benchmark engine/test_callbacks
         engine/test_command_line engine/test_compare engine/test_config engine/test_data
         engine/test_distributed engine/test_env_file engine/test_export engine/test_gpu_check
-        engine/test_imports engine/test_notebook engine/test_report engine/test_resume
-        engine/test_servers engine/test_smoke engine/test_task engine/test_tasks engine/test_train
-        engine/tiny
+        engine/test_image_folder engine/test_images engine/test_imports engine/test_notebook
+        engine/test_pixel_cache engine/test_predict engine/test_report engine/test_resume
+        engine/test_servers engine/test_small_data engine/test_smoke engine/test_tables
+        engine/test_task engine/test_tasks engine/test_train engine/tiny
     """
     return (
         set(at_top.split())
