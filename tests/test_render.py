@@ -81,8 +81,8 @@ def expected(package: str, framework: str, license: str, ci: str) -> set[str]:
         engine/runtime/files engine/runtime/signals engine/runtime/timing
         engine/tasks/__init__ engine/tasks/base engine/tasks/classification
         engine/tasks/class_plots engine/tasks/class_weights engine/tasks/forecasting
-        engine/tasks/multilabel engine/tasks/regression engine/tasks/scores engine/tasks/segmentation
-        engine/tasks/value_plots
+        engine/tasks/multilabel engine/tasks/regression engine/tasks/scores
+        engine/tasks/segmentation engine/tasks/value_plots
     """
     pages = "base.html benchmark.html gpu_check.html macros.html model_card.md report.html"
     tests = """
