@@ -93,7 +93,9 @@ def test_an_untouched_project_becomes_a_fresh_one(version, answers, make, fresh)
 
 
 # The way from the first one takes each step there is.
-STEPS = [(version, answers) for version in RELEASES for answers in ANSWERS]
+FIRST, *LATER = RELEASES
+STEPS = [(FIRST, answers) for answers in ANSWERS]
+STEPS += [(version, "defaults") for version in (LATER[len(LATER) // 2], LATER[-1])]
 STEPS = [STEPS[0], *(pytest.param(*step, marks=pytest.mark.thorough) for step in STEPS[1:])]
 
 
