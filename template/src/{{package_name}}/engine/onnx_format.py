@@ -3,7 +3,9 @@
 
 import contextlib
 import functools
-import io
+import os
+import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ def write(model: keras.Model, path: Path) -> None:
         add_tensorflow_operators()
     elif backend == "torch":
         add_torch_operators()
-    with contextlib.redirect_stdout(io.StringIO()):  # torch prints whole graphs
+    with silence() if backend == "torch" else contextlib.nullcontext():
         model.export(path, format="onnx", verbose=False)
     written = onnx.load(path, load_external_data=False)
     kinds = {node.op_type for node in written.graph.node if not node.domain}
@@ -29,6 +31,21 @@ def write(model: keras.Model, path: Path) -> None:
         raise UserError(f"ONNX has no operator {', '.join(unknown)}")
     if backend == "tensorflow" and hold_constants(written, model):
         onnx.save(written, path)
+
+
+@contextlib.contextmanager
+def silence() -> Generator[None]:
+    """Discard what is printed: before it raises, torch's C++ code prints whole graphs."""
+    sys.stdout.flush()
+    before = os.dup(1)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(before, 1)
+        os.close(before)
 
 
 def hold_constants(written: Any, model: keras.Model) -> bool:
