@@ -1,8 +1,7 @@
-"""The programs of docs/serving.md answer with the numbers of `predict`, and the card's lines run."""
+"""The programs of docs/serving.md give the numbers of `predict`; the model card's lines run."""
 
 import csv
 import json
-
 import re
 import shutil
 import subprocess
@@ -14,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
-from PIL import Image
 from projects import own_home
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -57,6 +55,24 @@ def create_task(config, dataset):
 
     return Flats(config, dataset)
 """
+# Images of several sizes and kinds in two folders; the tests' own environment has no Pillow.
+DRAW = """
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+random = np.random.default_rng(0)
+for i in range(12):
+    folder = Path(sys.argv[1], "ab"[i % 2])
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = random.integers(0, 256, (5 + i, 11, 3), "uint8").repeat(8, axis=0).repeat(8, axis=1)
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x112] = 6  # turned by 90 degrees
+    image.save(folder / f"{i}.{'jpg' if i % 2 else 'png'}", exif=exif)
+"""
 LAYER = """
 
 class Scale(layers.Layer):
@@ -91,6 +107,11 @@ class Project:
         done = subprocess.run(line, cwd=self.folder, env=self.env, **pipes)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def draw(self, folder: Path) -> list[Path]:
+        """Write images into a folder, and return their paths."""
+        self.run("-c", DRAW, folder)
+        return sorted(folder.rglob("*.*g"))
 
     def train(self, recipe: str, *options: str) -> None:
         fast = ("--epochs", "1", "--batch-size", "64", "--run-dir", "runs/RUN")
@@ -158,23 +179,11 @@ def project(environment, tmp_path):
     return make
 
 
-def drawings(folder: Path) -> list[Path]:
-    """Write images of several sizes and kinds, and return their paths."""
-    random = np.random.default_rng(0)
-    for i in range(12):
-        (folder / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
-        array = random.integers(0, 256, (40 + 7 * i, 90, 3), "uint8")
-        image = Image.fromarray(np.kron(array[::8, ::8], np.ones((8, 8, 1), "uint8")))
-        options = {"quality": 90} if i % 2 else {}
-        image.save(folder / "ab"[i % 2] / f"{i}.{'jpg' if i % 2 else 'png'}", **options)
-    return sorted(folder.rglob("*.*g"))
-
-
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_images_of_digits(project, tmp_path, framework):
     here = project(framework)
     here.train("digits")
-    paths = drawings(tmp_path / "drawings")[:4]
+    paths = here.draw(tmp_path / "drawings")[4:8]
     for path in here.export():
         found = here.answers("serve_images.py", path, [one.read_bytes() for one in paths])
         for answer, expected in zip(found, here.predict(*paths), strict=True):
@@ -185,7 +194,7 @@ def test_images_of_digits(project, tmp_path, framework):
 @pytest.mark.parametrize("resize", ["fit", "crop", "stretch"])
 def test_images_of_folders(project, tmp_path, resize):
     here = project("tensorflow")
-    paths = drawings(tmp_path / "data/raw")
+    paths = here.draw(tmp_path / "data/raw")
     here.train("image_folder", "--image-size", "24", "--resize", resize)
     for path in here.export():
         found = here.answers("serve_images.py", path, [one.read_bytes() for one in paths])
