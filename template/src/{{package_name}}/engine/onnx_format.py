@@ -29,7 +29,8 @@ def write(model: keras.Model, path: Path) -> None:
     kinds = {node.op_type for node in written.graph.node if not node.domain}
     if unknown := sorted(kind for kind in kinds if not onnx.defs.has(kind)):
         raise UserError(f"ONNX has no operator {', '.join(unknown)}")
-    if backend == "tensorflow" and hold_constants(written, model):
+    if len(written.graph.input) > len(model.inputs) and backend == "tensorflow":
+        hold_constants(written.graph, model)
         onnx.save(written, path)
 
 
@@ -48,8 +49,8 @@ def silence() -> Generator[None]:
         os.close(before)
 
 
-def hold_constants(written: Any, model: keras.Model) -> bool:
-    """Make constants of inputs that are none of the model's, and return whether there were any.
+def hold_constants(graph: Any, model: keras.Model) -> None:
+    """Make constants of the inputs of an ONNX graph that are none of the model's.
 
     tf2onnx takes tensors that a layer holds, such as the mean of Normalization, for inputs.
     """
@@ -64,12 +65,9 @@ def hold_constants(written: Any, model: keras.Model) -> bool:
     held = traced.captured_inputs
     names = [tensor.name for tensor in traced.inputs[len(traced.inputs) - len(held) :]]
     values = dict(zip(names, held, strict=True))
-    graph = written.graph
-    extra = [one for one in graph.input if one.name in values]
-    for one in extra:
+    for one in [one for one in graph.input if one.name in values]:
         graph.input.remove(one)
         graph.initializer.append(onnx.numpy_helper.from_array(values[one.name].numpy(), one.name))
-    return bool(extra)
 
 
 @functools.cache
