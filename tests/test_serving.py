@@ -16,7 +16,7 @@ from conftest import ROOT
 from projects import own_home
 
 sys.path.insert(0, str(ROOT / "tools"))
-from pages import blocks, commands  # noqa: E402
+from pages import blocks  # noqa: E402
 
 pytestmark = pytest.mark.projects
 
@@ -73,6 +73,15 @@ for i in range(12):
     exif[0x112] = 6  # turned by 90 degrees
     image.save(folder / f"{i}.{'jpg' if i % 2 else 'png'}", exif=exif)
 """
+TRAIN = ("--epochs", "1", "--batch-size", "64", "--run-dir", "runs/RUN")
+DRIVER = """
+import json, sys
+from myproj.engine import cli
+
+for line in json.loads(sys.argv.pop()):
+    sys.argv[1:] = line
+    cli.main()
+"""
 LAYER = """
 
 class Scale(layers.Layer):
@@ -91,8 +100,12 @@ def cnn(x):
 class Project:
     """A copy of a project's package in a folder of its own, with another's environment."""
 
-    def __init__(self, folder: Path, environment: Path) -> None:
-        self.folder, self.python = folder, environment / ".venv/bin/python"
+    def __init__(self, folder: Path, environment: Path, framework: str) -> None:
+        self.framework, self.folder, self.python = (
+            framework,
+            folder,
+            environment / ".venv/bin/python",
+        )
         self.package = folder / "src/myproj"
         shutil.copytree(environment / "src/myproj", self.package)
         for block in blocks(PAGE):
@@ -113,23 +126,28 @@ class Project:
         self.run("-c", DRAW, folder)
         return sorted(folder.rglob("*.*g"))
 
-    def train(self, recipe: str, *options: str) -> None:
-        fast = ("--epochs", "1", "--batch-size", "64", "--run-dir", "runs/RUN")
-        self.run("-m", "myproj", "train", recipe, *fast, *options)
+    def train(self, recipe: str, *options: str | Path) -> None:
+        self.type(["train", recipe, *TRAIN, *options])
 
-    def export(self) -> list[Path]:
-        """Type the page's commands, and return what they wrote."""
-        lines = commands(PAGE)
-        if "tensorflow" in str(self.python):
-            lines += [c for b in blocks(PAGE) for c in b.commands if c.endswith("saved_model")]
-        for line in lines:
-            self.run(*line.replace("PACKAGE", "myproj").split()[1:])
-        found = [self.folder / "runs/RUN" / name for name in ("model.onnx", "saved_model")]
-        return [path for path in found if path.exists()]
+    def deliver(
+        self, recipe: str, *options: str, files: list[Path]
+    ) -> tuple[list[Path], list[dict]]:
+        """Train, type the page's exports, and return their paths and what predict prints."""
+        typed = (c.split()[3:] for b in blocks(PAGE) for c in b.commands if " export " in c)
+        lines = {line[-1]: line for line in typed}  # by format
+        if self.framework != "tensorflow":
+            del lines["saved_model"]
+        predict = ["predict", "runs/RUN", *files, "--json"]
+        printed = self.type(["train", recipe, *TRAIN, *options], *lines.values(), predict)
+        found = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+        names = {"onnx": "model.onnx", "saved_model": "saved_model"}
+        paths = [self.folder / "runs/RUN" / names[format] for format in lines]
+        assert all(path.exists() for path in paths)
+        return paths, found
 
-    def predict(self, *files: Path) -> list[dict]:
-        printed = self.run("-m", "myproj", "predict", "runs/RUN", *files, "--json")
-        return [json.loads(line) for line in printed.splitlines()]
+    def type(self, *lines: list[str | Path]) -> str:
+        """Run commands of the package in one process, which imports its framework once."""
+        return self.run("-c", DRIVER, json.dumps([[*map(str, line)] for line in lines]))
 
     def answers(self, program: str, path: Path, bodies: list[bytes]) -> list[dict]:
         """Serve an export from a folder without the package, and return its answers to requests."""
@@ -174,7 +192,7 @@ def same(found: dict, expected: dict) -> None:
 @pytest.fixture
 def project(environment, tmp_path):
     def make(framework: str) -> Project:
-        return Project(tmp_path, environment(framework))
+        return Project(tmp_path, environment(framework), framework)
 
     return make
 
@@ -182,11 +200,11 @@ def project(environment, tmp_path):
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_images_of_digits(project, tmp_path, framework):
     here = project(framework)
-    here.train("digits")
-    paths = here.draw(tmp_path / "drawings")[4:8]
-    for path in here.export():
-        found = here.answers("serve_images.py", path, [one.read_bytes() for one in paths])
-        for answer, expected in zip(found, here.predict(*paths), strict=True):
+    files = here.draw(tmp_path / "drawings")[4:8]
+    paths, predicted = here.deliver("digits", files=files)
+    for path in paths:
+        found = here.answers("serve_images.py", path, [one.read_bytes() for one in files])
+        for answer, expected in zip(found, predicted, strict=True):
             assert len(answer["probabilities"]) == 10
             same(answer, expected)
 
@@ -194,11 +212,12 @@ def test_images_of_digits(project, tmp_path, framework):
 @pytest.mark.parametrize("resize", ["fit", "crop", "stretch"])
 def test_images_of_folders(project, tmp_path, resize):
     here = project("tensorflow")
-    paths = here.draw(tmp_path / "data/raw")
-    here.train("image_folder", "--image-size", "24", "--resize", resize)
-    for path in here.export():
-        found = here.answers("serve_images.py", path, [one.read_bytes() for one in paths])
-        for answer, expected in zip(found, here.predict(*paths), strict=True):
+    files = here.draw(tmp_path / "data/raw")
+    options = ("--image-size", "24", "--resize", resize)
+    paths, predicted = here.deliver("image_folder", *options, files=files)
+    for path in paths:
+        found = here.answers("serve_images.py", path, [one.read_bytes() for one in files])
+        for answer, expected in zip(found, predicted, strict=True):
             same(answer, expected)
 
 
@@ -226,13 +245,13 @@ def test_rows_of_a_table(project, tmp_path, framework, resize):
     for name, lines in (("flats.csv", [head, *rows]), ("new.csv", [head[:4], *new])):
         with (tmp_path / name).open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(lines)
-    here.train("digits", "--resize", resize)
+    paths, predicted = here.deliver("digits", "--resize", resize, files=[tmp_path / "new.csv"])
     bodies = [json.dumps(dict(zip(head, row, strict=False))).encode() for row in new]
     bodies.append(json.dumps({"area": 70}).encode())
-    for path in here.export():
+    for path in paths:
         found = here.answers("serve_table.py", path, bodies)
         assert found[2] == found[3]
-        for answer, expected in zip(found, here.predict(tmp_path / "new.csv"), strict=False):
+        for answer, expected in zip(found, predicted, strict=False):
             same(answer, expected)
 
 
