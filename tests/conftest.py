@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from projects import nox
 from releases import ROOT, git, read_releases, tagged_clone
 
 SOURCE = "gh:org/gpu-ml-template"  # what users type; git's insteadOf leads it to `template`
@@ -138,6 +139,24 @@ def copy(copier):
         return copier("copy", "--defaults", *options, *data, SOURCE, destination)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def environment(copy, tmp_path_factory):
+    """Make the project myproj of a framework, with its environment, once; tests leave it alone."""
+    made: dict[str, Path] = {}
+
+    def make(framework: str) -> Path:
+        if framework not in made:
+            folder = tmp_path_factory.mktemp(framework) / "myproj"
+            assert copy(folder, framework=framework).returncode == 0
+            commit(folder)
+            (folder.parent / "home").mkdir()
+            nox(folder, "-s", "setup", "--", "cpu")
+            made[framework] = folder
+        return made[framework]
+
+    return make
 
 
 @pytest.fixture

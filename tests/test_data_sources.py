@@ -3,11 +3,10 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from conftest import ROOT, commit
-from projects import nox, own_home
+from conftest import ROOT
+from projects import own_home
 
 sys.path.insert(0, str(ROOT / "tools"))
 from pages import blocks  # noqa: E402
@@ -130,24 +129,6 @@ def code(function: str) -> str:
     return found
 
 
-@pytest.fixture(scope="module")
-def project(copy, tmp_path_factory):
-    """A project per framework, with its environment."""
-    made: dict[str, Path] = {}
-
-    def make(framework: str) -> Path:
-        if framework not in made:
-            folder = tmp_path_factory.mktemp(framework) / PACKAGE
-            assert copy(folder, framework=framework).returncode == 0
-            commit(folder)
-            (folder.parent / "home").mkdir()
-            nox(folder, "-s", "setup", "--", "cpu")
-            made[framework] = folder
-        return made[framework]
-
-    return make
-
-
 @pytest.mark.parametrize(
     ("function", "imports", "data", "framework", "packages"),
     [
@@ -159,8 +140,8 @@ def project(copy, tmp_path_factory):
     ],
     ids=lambda value: value if isinstance(value, str) and value.isidentifier() else "",
 )
-def test_the_source_trains(project, tmp_path, function, imports, data, framework, packages):
-    folder = project(framework)
+def test_the_source_trains(environment, tmp_path, function, imports, data, framework, packages):
+    folder = environment(framework)
     env = own_home(folder) | {"PYTHONPATH": str(folder / "src")}
     if packages:  # beside the project's environment, which stays as it is
         extra = tmp_path / "site-packages"  # dill pickles modules in other folders by value

@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from . import checkpoint, project, runs, signature
+from . import checkpoint, onnx_format, project, runs, signature
 from .config import UserError
 from .evaluate import load_model
-from .modelling import build, inputs_like
+from .modelling import build, first_line, inputs_like
+from .tables.columns import Columns, key_of
 from .task import Task
 
 TOLERANCE = 1e-3
@@ -45,14 +46,13 @@ def export(run_dir: Path, format: str = "auto") -> tuple[Path, float]:
     path = run_dir / ("saved_model" if format == "saved_model" else "model.onnx")
     part = path.with_name(f".part-{path.name}")
     try:
+        write(model, part, format)
         if format == "saved_model":
-            model.export(part, format="tf_saved_model", verbose=False)
             extra = part / "assets.extra"  # where TensorFlow Serving looks for files of its users
             extra.mkdir()
             (extra / "metadata.json").write_text(json.dumps(metadata(task), indent=2) + "\n")
             outputs = run_saved_model(part, inputs)
         else:
-            model.export(part, format="onnx", verbose=False)
             add_metadata(part, metadata(task))
             outputs = run_onnx(part, inputs)
         difference = compare(outputs, model.predict_on_batch(inputs))
@@ -67,9 +67,30 @@ def export(run_dir: Path, format: str = "auto") -> tuple[Path, float]:
     return path, difference
 
 
+def write(model: keras.Model, path: Path, format: str) -> None:
+    """Write a model; UserError that says what to do if the format has no form for it."""
+    try:
+        if format == "saved_model":
+            model.export(path, format="tf_saved_model", verbose=False)
+        else:
+            onnx_format.write(model, path)
+    except OSError:  # a full disk is no fault of the model
+        raise
+    except Exception as error:  # each converter has its own
+        raise UserError(refusal(format, first_line(error))) from error
+
+
+def refusal(format: str, reason: str) -> str:
+    """Return the sentence for a model that a format cannot hold."""
+    other = ", or use --format saved_model" * (
+        format == "onnx" and keras.config.backend() == "tensorflow"
+    )
+    return f"model.py: this model has no form as {format} ({reason}): change that layer{other}"
+
+
 def metadata(task: Task) -> dict[str, Any]:
     """Return what a program that serves the model has to know of its inputs and outputs."""
-    return {
+    values = {
         "recipe": task.config.recipe,
         "task": type(task).__name__,
         "class_names": list(task.dataset.class_names),
@@ -77,6 +98,9 @@ def metadata(task: Task) -> dict[str, Any]:
         "reader": signature.describe_reader(task.dataset.read_file),
         "preprocessing": task.dataset.preprocessing,
     }
+    if "table" in task.dataset.preprocessing:  # the model's input of each column
+        values["columns"] = {name: key_of(name) for name in Columns.of(task.dataset).names}
+    return values
 
 
 def add_metadata(path: Path, values: dict[str, Any]) -> None:
@@ -146,7 +170,4 @@ def run_onnx(path: Path, inputs: Any) -> list[np.ndarray]:
             values = dict(zip(names, keras.tree.flatten(inputs), strict=True))
         return [np.asarray(output) for output in session.run(None, values)]
     except Exception as error:  # its classes are private
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"the ONNX of this model does not run, change the layer: {reason}"
-        ) from error
+        raise UserError(refusal("onnx", f"it does not run: {first_line(error)}")) from error

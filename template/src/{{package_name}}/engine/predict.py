@@ -63,8 +63,9 @@ def load_run(run_dir: Path | str) -> tuple[Task, keras.Model]:
     return task, load_model(Path(run_dir), task)
 
 
-def load(run_dir: Path) -> tuple[Task, keras.Model]:
+def load(run_dir: Path | str) -> tuple[Task, keras.Model]:
     """Return task and best model of a finished run; the data set is read only if they need it."""
+    run_dir = Path(run_dir)
     config = runs.load_config(run_dir)
     try:
         task = project.create_task(config, signature.without_data(runs.read(run_dir)))
