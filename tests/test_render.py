@@ -61,8 +61,8 @@ def expected(package: str, framework: str, license: str, ci: str) -> set[str]:
         __init__ __main__ data model recipes task
         engine/__init__ engine/callbacks engine/checkpoint engine/cli engine/compare engine/config
         engine/batch_size engine/evaluate engine/export engine/images engine/modelling engine/moved
-        engine/pipeline engine/predict engine/project engine/runs engine/signature engine/task
-        engine/train
+        engine/onnx_format engine/pipeline engine/predict engine/project engine/runs
+        engine/signature engine/task engine/train
         engine/image_folder/__init__ engine/image_folder/__main__ engine/image_folder/check
         engine/image_folder/find engine/image_folder/load engine/image_folder/overview
         engine/image_folder/pixel_cache
