@@ -107,7 +107,7 @@ def main() -> None:
             found.setdefault("with cache, as NumPy", []).append(everything(cached_numpy))
         found["whole epoch, s"] = [FILES / everything(ways["fit"])]
         for cores in (1, 2, 4, 8, 16):
-            if cores <= os.cpu_count():
+            if cores <= (os.cpu_count() or 1):
                 os.sched_setaffinity(0, range(cores))
                 found[f"fit, cores: {cores}"] = [rate(ways["fit"]) for _ in range(TURNS)]
     print(json.dumps(found))
