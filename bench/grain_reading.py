@@ -51,7 +51,7 @@ class InMemory:
         return self.pixels[indices], indices.astype("int32")
 
 
-def ours(data, order: np.ndarray) -> Iterable:
+def ours(data, order: np.ndarray):
     return pipeline.Batches(pipeline.Split(len(order), data.read), BATCH, order, workers=THREADS)
 
 
