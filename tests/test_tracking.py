@@ -24,11 +24,13 @@ TABLE, INSTALL, LOG, LOOK = (text for kind, text in BLOCKS if kind == "sh")
 # Runs as train.py leaves them, but for what needs a framework.
 MAKE = """
 import dataclasses, json, pathlib, sys, types
+import numpy as np
 from cats import recipes
 from cats.engine import pipeline, runs
 split = pipeline.Split(100, None)
 dataset = pipeline.Dataset(split, split, split, ("a", "b"))
-task = types.SimpleNamespace(monitor="val_loss", mode="min", dataset=dataset)
+example = np.zeros((1, 8, 8, 1), "uint8"), np.zeros(1, "int32")
+task = types.SimpleNamespace(monitor="val_loss", mode="min", dataset=dataset, example=example)
 for n, rate in enumerate((0.01, 0.001)):
     run_dir = pathlib.Path("runs", f"2026010{n}-digits")
     wish = dataclasses.replace(recipes.digits(), epochs=3, learning_rate=rate)
