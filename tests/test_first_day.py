@@ -136,7 +136,7 @@ BEFORE = {
     "nox -s train -- image_folder": PICTURES,
     "nox -s train -- digits --resume": "rm runs/first/metrics.json",
     "python -m PACKAGE evaluate": ". .venv/bin/activate",
-    "python -m PACKAGE predict": "mkdir -p folder && cp data/raw/cat/0.jpg photo.jpg && cp photo.jpg folder",
+    "python -m PACKAGE predict": "cp -R data/raw/cat folder && cp folder/0.png photo.jpg",
 }
 
 
@@ -154,5 +154,5 @@ def test_every_days_commands(type_in):
     assert "image_folder: tensorflow on the CPU" in printed
     assert "--learning-rate FLOAT" in printed
     assert printed.count("report: runs/first/report.html") == 3
-    assert re.search(r"^photo.jpg: \d ", printed, re.M), printed
+    assert re.search(r"^photo.jpg: class \d, probability", printed, re.M), printed
     assert "wrote runs/first/saved_model: its outputs differ" in printed
