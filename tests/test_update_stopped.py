@@ -80,8 +80,17 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("where", "times"), PLACES)
-@pytest.mark.parametrize("how", ["kill", "full", "error"])
+# Each commit stops at each place by a kill; by the two others in two places, and weekly in all.
+STOPS = [
+    (*place, how)
+    if how == "kill" or place in (("write_journal", 1), ("place", 4))
+    else pytest.param(*place, how, marks=pytest.mark.thorough)
+    for how in ("kill", "full", "error")
+    for place in PLACES
+]
+
+
+@pytest.mark.parametrize(("where", "times", "how"), STOPS)
 def test_stopped_at_its_worst_moment(edited, where, times, how):
     before = contents(edited)
     done = stop(edited, where, times, how)
