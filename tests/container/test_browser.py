@@ -92,7 +92,7 @@ def test_the_notebook_runs_to_its_last_cell(lab, page, workspace, request):
     source = file.read_text()
     try:
         page.goto(lab.replace("/lab?", "/lab/tree/notebooks/gpu_check.ipynb?"))
-        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=180_000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
         cells = wait_for_last_cell(page, file)
@@ -112,7 +112,10 @@ def wait_for_last_cell(page, file: Path) -> list[dict]:
         page.wait_for_timeout(2000)
         page.keyboard.press("Control+s")
         page.wait_for_timeout(500)
-        notebook = json.loads(file.read_text())
+        try:
+            notebook = json.loads(file.read_text())
+        except ValueError:  # it is being written
+            continue
         cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
         if cells[-1]["execution_count"] and cells[-1]["outputs"]:
             return cells
